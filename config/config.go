@@ -1,0 +1,139 @@
+// Package config owns sluice.yaml: its structure, defaults, errors with
+// file:line:column and a suggestion, and its JSON Schema.
+package config
+
+import (
+	"time"
+
+	"sluice"
+)
+
+// Config is a site as its operator describes it.
+type Config struct {
+	Site     Site      `yaml:"site"`
+	Nodes    []Node    `yaml:"nodes"`
+	Meters   []Meter   `yaml:"meters"`
+	Classes  []Class   `yaml:"classes"`
+	Machines []Machine `yaml:"machines"`
+	Hosts    []Host    `yaml:"hosts"`
+	Feeds    []Feed    `yaml:"feeds"`
+	Alarms   Alarms    `yaml:"alarms"`
+	Server   Server    `yaml:"server"`
+}
+
+// Site is what holds for the whole of it.
+type Site struct {
+	Name          string   `yaml:"name"`                   // required
+	Region        string   `yaml:"region"`                 // ISO 3166-2, such as US-TX
+	Mode          string   `yaml:"mode"`                   // observe (default) or control
+	Control       []string `yaml:"control"`                // classes under control when mode is observe; all when mode is control and this is empty
+	Step          Duration `yaml:"step"`                   // of planning and settlement, default 5m; divides an hour
+	Horizon       Duration `yaml:"horizon"`                // of a plan, default 3h
+	Guard         Percent  `yaml:"guard"`                  // kept free under every limit, default 1%
+	Ramp          Power    `yaml:"ramp"`                   // most load that is woken in a minute, default 2MW
+	Overhead      float64  `yaml:"overhead"`               // meter kW per machine kW, default 1.0
+	PoolFee       Percent  `yaml:"pool_fee"`               // default 2%
+	Currency      string   `yaml:"currency"`               // of the power prices, default USD
+	USDPer        float64  `yaml:"usd_per_currency"`       // dated rate, required where currency is not USD
+	USDPerAt      string   `yaml:"usd_per_currency_as_of"` // the rate's date
+	MaxReadingAge Duration `yaml:"max_reading_age"`        // older readings count as silent, default 2m
+}
+
+// Node is one limit of the power tree. Exactly one has no parent.
+type Node struct {
+	Name   string `yaml:"name"`
+	Parent string `yaml:"parent"`
+	Limit  Power  `yaml:"limit"` // 0: none
+}
+
+// Meter measures a node.
+type Meter struct {
+	Node     string `yaml:"node"`
+	Driver   string `yaml:"driver"`   // modbus
+	Address  string `yaml:"address"`  // host:port
+	Unit     int    `yaml:"unit"`     // Modbus unit id, default 1
+	Register int    `yaml:"register"` // input register of total power, float32 big endian in watts, default 52
+}
+
+// Class is a group of interchangeable miners.
+type Class struct {
+	Name     string   `yaml:"name"`
+	Node     string   `yaml:"node"`
+	Model    string   `yaml:"model"`
+	Modes    []Mode   `yaml:"modes"`     // sleep is always there; at least one more
+	MinOn    Duration `yaml:"min_on"`    // minimum dwell once awake, default 10m
+	MinOff   Duration `yaml:"min_off"`   // and once asleep, default 5m
+	WakeTime Duration `yaml:"wake_time"` // from the command to full hashrate, default 2m; its revenue is lost at each wake
+}
+
+// Mode is an operating point of one unit, at its plug.
+type Mode struct {
+	Name     string  `yaml:"name"` // sleep, mine, or a profile of the firmware
+	Power    Power   `yaml:"power"`
+	Hashrate float64 `yaml:"hashrate_ths"`
+}
+
+// Machine is one miner, or a range of them.
+type Machine struct {
+	Name     string `yaml:"name"` // with a range, a prefix
+	Class    string `yaml:"class"`
+	Driver   string `yaml:"driver"`  // antminer, luxos
+	Address  string `yaml:"address"` // host, host:port, or a range 10.0.1.10-10.0.1.250
+	APIPort  int    `yaml:"api_port"`
+	WebPort  int    `yaml:"web_port"`
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+}
+
+// Host is a compute host. This machine is `driver: local`.
+type Host struct {
+	Name      string  `yaml:"name"`
+	Node      string  `yaml:"node"`
+	Driver    string  `yaml:"driver"` // local
+	Slots     int     `yaml:"slots"`  // CPU slots, default the number of CPUs
+	Memory    float64 `yaml:"memory_gb"`
+	IdlePower Power   `yaml:"idle_power"`
+	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
+	Rate      float64 `yaml:"usd_per_slot_hour"`
+	SpotRate  float64 `yaml:"spot_usd_per_slot_hour"`
+}
+
+// Feed is one source of prices, network figures or orders.
+type Feed struct {
+	Name     string             `yaml:"name"`
+	Type     string             `yaml:"type"` // csv, constant, mempool, bitcoind, ercot, energy-charts, orders
+	URL      string             `yaml:"url"`
+	Path     string             `yaml:"path"`    // folder or file of csv and orders
+	Columns  map[string]string  `yaml:"columns"` // csv: quantity → column
+	Values   map[string]float64 `yaml:"values"`  // constant: quantity → value
+	Zone     string             `yaml:"zone"`    // ercot settlement point, energy-charts bidding zone
+	User     string             `yaml:"user"`
+	Password Secret             `yaml:"password"`
+	Refresh  Duration           `yaml:"refresh"`  // default 1m
+	MaxAge   Duration           `yaml:"max_age"`  // default 15m for prices, 24h for the network
+	Fallback map[string]float64 `yaml:"fallback"` // quantity → value where there is none
+}
+
+// Alarms says where alarms go besides the page and the log.
+type Alarms struct {
+	Webhook string `yaml:"webhook"` // URL that gets each alarm as JSON
+}
+
+// Server is the API's side.
+type Server struct {
+	Listen    string `yaml:"listen"`     // default 127.0.0.1:8420
+	TokenFile string `yaml:"token_file"` // required where Listen is not loopback
+}
+
+// Power is watts, written as 14MW, 3250W or 2.5 kW.
+type Power sluice.Watts
+
+// Duration is written as 5m or 3h.
+type Duration time.Duration
+
+// Percent is a share, written as 1% or 0.01.
+type Percent float64
+
+// Secret is a string that is never printed; in the file it is the text itself,
+// env:NAME or file:PATH.
+type Secret string
