@@ -25,7 +25,33 @@ const (
 	Carbon        Quantity = "carbon_gco2_per_kwh"
 )
 
-// Point is one value of a series, in force over [From, To).
+// Unit returns the unit of the quantity, for people.
+func (q Quantity) Unit() string {
+	switch q {
+	case RealTimePrice, DayAheadPrice:
+		return "USD/MWh"
+	case BTCPrice:
+		return "USD/BTC"
+	case Subsidy, Fees:
+		return "BTC/block"
+	case Hashprice:
+		return "USD/PH/s/day"
+	case GPURate:
+		return "USD/GPU/h"
+	case Carbon:
+		return "gCO2/kWh"
+	}
+	return ""
+}
+
+// Quantities returns all quantities, in the order in which people see them.
+func Quantities() []Quantity {
+	return []Quantity{RealTimePrice, DayAheadPrice, BTCPrice, Difficulty, Subsidy, Fees, Hashprice, GPURate, Carbon}
+}
+
+// Point is one value of a series, in force over [From, To). A zero To is an
+// observation of an instant (a ticker, a difficulty): it holds until the next
+// one, and ages from the moment it was published.
 type Point struct {
 	From, To  time.Time
 	Value     float64
