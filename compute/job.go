@@ -72,6 +72,7 @@ type Job struct {
 	BilledUSD     sluice.Money `json:"billed_micro_usd"` // posted so far
 	CheckpointAt  *time.Time   `json:"checkpoint_at,omitempty"`
 	PowerW        sluice.Watts `json:"power_w"`
+	Priority      int          `json:"priority,omitempty"` // higher first among equals
 
 	Task   *Task  `json:"-"`
 	Handle Handle `json:"-"`

@@ -1,7 +1,7 @@
 package compute
 
-// Task is a SkyPilot task, the job file that AI teams already have. Parse reads
-// it; what cannot be honoured is refused by name with line and column.
+// Task is a SkyPilot task, the job file that AI teams already have. ParseTask
+// reads it; what cannot be honoured is refused by name with line and column.
 type Task struct {
 	Name      string            `yaml:"name" json:"name"`
 	NumNodes  int               `yaml:"num_nodes" json:"num_nodes"`
@@ -10,6 +10,10 @@ type Task struct {
 	Envs      map[string]string `yaml:"envs" json:"envs,omitempty"`
 	Setup     string            `yaml:"setup" json:"setup,omitempty"`
 	Run       string            `yaml:"run" json:"run"`
+
+	// Warnings names what the file asks for that has no meaning here, such as
+	// a cloud's region, with line and column.
+	Warnings []string `yaml:"-" json:"warnings,omitempty"`
 }
 
 // Resources is what a task asks for, resolved.

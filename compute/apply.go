@@ -1,0 +1,181 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice"
+)
+
+// Action is what an Order does to a job.
+type Action string
+
+// Actions.
+const (
+	ActStart   Action = "start"
+	ActPreempt Action = "preempt"
+)
+
+// Order is one act on a job, with the reason for a person.
+type Order struct {
+	ID     string
+	Action Action
+	Why    string
+}
+
+// Start places a queued job on a host (best fit) and starts it. It returns once
+// the decision is durable; the start itself goes on by itself. Errors: NotFound;
+// Conflict, with the reason, when the job is not queued or no host has room.
+func (s *Service) Start(ctx context.Context, now time.Time, id, why string) error {
+	return s.Apply(ctx, now, []Order{{id, ActStart, why}})[0]
+}
+
+// Preempt asks a running job to end: SIGTERM, the grace, SIGKILL, then it is
+// Queued again with its progress and its checkpoint folder. It returns once the
+// stop is under way. However the run ends after this, also by itself with
+// status 0, it counts as preempted: whether the work was done is for the next
+// run to find in its checkpoint. Errors: NotFound; Conflict when it does not run.
+func (s *Service) Preempt(ctx context.Context, now time.Time, id, why string) error {
+	return s.Apply(ctx, now, []Order{{id, ActPreempt, why}})[0]
+}
+
+// Apply carries out many orders with one transaction. The result has one error
+// for each order, nil where it is under way. Preemptions go first.
+func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []error {
+	errs := make([]error, len(orders))
+	var stop, start []*entry
+	old := map[*entry]Record{}
+	at := make(map[*entry]int, len(orders))
+	// A preemption must happen even when it cannot be stored, a start must not:
+	// hence two changes.
+	err := s.change(ctx, func() func() {
+		for i, o := range orders {
+			if o.Action != ActPreempt {
+				continue
+			}
+			var e *entry
+			if e, errs[i] = s.preempt(o, Queued); e != nil {
+				stop = append(stop, e)
+			}
+		}
+		return nil
+	})
+	_ = err // kept in s.failed and told by Sync: the stop goes on
+	for _, e := range stop {
+		s.stop(e)
+	}
+	err = s.change(ctx, func() func() {
+		rooms := s.rooms()
+		for i, o := range orders {
+			if o.Action == ActPreempt {
+				continue
+			}
+			if o.Action != ActStart {
+				errs[i] = sluice.Errorf(sluice.Invalid, "", "unknown action %q", o.Action)
+				continue
+			}
+			e := s.jobs[o.ID]
+			var h Host
+			if h, errs[i] = s.startable(e, o.ID, rooms); errs[i] != nil {
+				continue
+			}
+			old[e], at[e] = e.Record, i
+			t := now.UTC()
+			e.Job.State, e.Job.Why, e.Job.Host = Starting, o.Why, h.Name
+			e.Job.Runs++
+			e.Job.RunID = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs)
+			e.Job.StartedAt, e.Job.PowerW = &t, h.power(e.Job.Units)
+			e.Executor, e.Handle, e.After, e.stopping, e.live = h.Executor, "", "", false, Usage{}
+			s.touch(e)
+			start = append(start, e)
+		}
+		return func() {
+			for e, rec := range old {
+				e.Record = rec
+				s.touch(e)
+			}
+		}
+	})
+	if err != nil {
+		for _, i := range at {
+			errs[i] = fmt.Errorf("start: %w", err)
+		}
+		return errs
+	}
+	s.launch(ctx, start)
+	return errs
+}
+
+// startable checks one start and places it. Callers hold mu.
+func (s *Service) startable(e *entry, id string, rooms []room) (Host, error) {
+	switch {
+	case e == nil:
+		return Host{}, notFound(id)
+	case s.closing:
+		return Host{}, sluice.Errorf(sluice.Conflict, "", "job %s: the site is shutting down", id)
+	case e.Job.State != Queued:
+		return Host{}, sluice.Errorf(sluice.Conflict, "", "job %s is %s, only a queued job starts", id, e.Job.State)
+	}
+	return s.place(e, rooms)
+}
+
+// preempt marks a job as stopping. It returns nil without an error where it
+// stops already. Callers hold mu.
+func (s *Service) preempt(o Order, after State) (*entry, error) {
+	e := s.jobs[o.ID]
+	if e == nil {
+		return nil, notFound(o.ID)
+	}
+	switch e.Job.State {
+	case Starting, Running:
+	case Stopping:
+		if after == Cancelled && e.After != Cancelled {
+			e.After, e.Job.Why = after, o.Why
+			s.touch(e)
+		}
+		return nil, nil
+	default:
+		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is %s, it does not run", o.ID, e.Job.State)
+	}
+	e.Job.State, e.Job.Why, e.After = Stopping, o.Why, after
+	s.touch(e)
+	return e, nil
+}
+
+// Cancel ends a job for good: at once when it is queued, else as Preempt does,
+// and then it is Cancelled. Cancelling an ended job changes nothing and returns
+// it. The cancellation is durable before it returns. Errors: NotFound.
+func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, error) {
+	var stop *entry
+	var failed error
+	err := s.change(ctx, func() func() {
+		e := s.jobs[id]
+		switch {
+		case e == nil:
+			failed = notFound(id)
+		case e.Job.State.Ended():
+		case e.Job.State == Queued:
+			old, t := e.Record, now.UTC()
+			e.Job.State, e.Job.Why, e.Job.EndedAt = Cancelled, "cancelled before it ran", &t
+			if e.Job.Runs > 0 {
+				e.Job.Why = "cancelled while it waited"
+			}
+			s.touch(e)
+			return func() { e.Record = old; s.touch(e) }
+		default:
+			stop, failed = s.preempt(Order{ID: id, Why: "cancelled"}, Cancelled)
+		}
+		return nil
+	})
+	if stop != nil {
+		s.stop(stop) // also when it could not be stored: the person wants it to end
+	}
+	if failed == nil && err != nil {
+		failed = fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	if failed != nil {
+		return Job{}, failed
+	}
+	return s.Job(id)
+}

@@ -1,0 +1,138 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sluice"
+)
+
+// Recover loads the jobs and takes up what was going on when the last process
+// ended, however it did. Call it once, before anything else.
+//
+//   - What runs is attached; what ended meanwhile is recorded with its status.
+//   - A start that was under way is asked for again under the same RunID, which
+//     an executor never runs twice.
+//   - A stop that was under way is asked for again.
+//   - A run that is gone without a record is lost. Its executor says so only
+//     when nothing of it is left, so the job may run again: it is queued when it
+//     is virtual, interruptible or has left a checkpoint, and Lost otherwise,
+//     for nobody but its owner knows whether it may run from the beginning.
+func (s *Service) Recover(ctx context.Context, now time.Time) error {
+	recs, err := s.cfg.Store.LoadJobs(ctx)
+	if err != nil {
+		return fmt.Errorf("recover jobs: %w", err)
+	}
+	var again, attach []*entry
+	s.mu.Lock()
+	if s.ready {
+		s.mu.Unlock()
+		return sluice.Errorf(sluice.Conflict, "", "recover jobs: done already")
+	}
+	for _, r := range recs {
+		e := &entry{Record: r}
+		s.jobs[r.Job.ID] = e
+		if r.Key != "" {
+			s.keys[r.Job.Tenant+"\x00"+r.Key] = r.Job.ID
+		}
+		s.last = max(s.last, jobNumber(r.Job.ID))
+		switch r.Job.State {
+		case Starting, Running, Stopping:
+			s.active[r.Job.ID] = e
+			if r.Handle == "" {
+				again = append(again, e)
+			} else {
+				attach = append(attach, e)
+			}
+		}
+	}
+	// A folder without a job is left of a submission that never was durable;
+	// its number is not used again.
+	folders, _ := os.ReadDir(filepath.Join(s.cfg.Dir, "jobs"))
+	for _, f := range folders {
+		s.last = max(s.last, jobNumber(f.Name()))
+	}
+	s.ready = true
+	s.mu.Unlock()
+	s.launch(ctx, again)
+	for _, e := range attach {
+		s.reattach(ctx, e)
+	}
+	return nil
+}
+
+func (s *Service) reattach(ctx context.Context, e *entry) {
+	s.mu.Lock()
+	rec := e.Record
+	s.mu.Unlock()
+	run := rec.Job.RunID
+	x := s.cfg.Executors[rec.Executor]
+	err := errUnknownExecutor
+	if x != nil {
+		err = x.Attach(ctx, rec.Handle)
+	}
+	if err != nil {
+		s.ended(e, run, Exit{Code: -1, Lost: true, Why: err.Error()}, false)
+		return
+	}
+	if a, ok := x.(Async); ok {
+		s.watch(a, e, run, rec.Handle)
+	} else {
+		s.spawn(func() { s.await(x, e, run, rec.Handle) })
+	}
+	if rec.Job.State == Stopping {
+		s.stop(e)
+	}
+}
+
+// Shutdown ends the Service in order: processes get the grace to checkpoint and
+// are Queued again, to go on at the next start; virtual runs just go on in site
+// time. It returns when all of them have ended or ctx has.
+func (s *Service) Shutdown(ctx context.Context) error {
+	var orders []Order
+	s.mu.Lock()
+	s.closing = true
+	for id, e := range s.active {
+		if !e.Job.Virtual && e.Job.State != Stopping {
+			orders = append(orders, Order{id, ActPreempt, "the site shuts down"})
+		}
+	}
+	s.mu.Unlock()
+	s.Apply(ctx, time.Time{}, orders)
+	stop := context.AfterFunc(ctx, func() { s.mu.Lock(); s.idle.Broadcast(); s.mu.Unlock() })
+	defer stop()
+	s.mu.Lock()
+	left := 0
+	for {
+		left = 0
+		for _, e := range s.active {
+			if !e.Job.Virtual {
+				left++
+			}
+		}
+		if left == 0 || ctx.Err() != nil {
+			break
+		}
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	err := s.Sync(context.WithoutCancel(ctx))
+	s.Close()
+	if err == nil && left > 0 {
+		err = sluice.Errorf(sluice.Unavailable, "they go on and are found again at the next start",
+			"shut down jobs: %d still ran when the time was up", left)
+	}
+	return err
+}
+
+// Close lets go of the runs, which go on, and ends the Service's goroutines.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closing = true
+	s.cancel()
+	s.mu.Unlock()
+	s.tasks.Wait()
+}

@@ -1,0 +1,122 @@
+package compute
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sluice"
+)
+
+// MaxWorkdir is the most that a job's working folder may hold at submission.
+const (
+	MaxWorkdir      = 1 << 30 // bytes
+	maxWorkdirFiles = 100_000
+)
+
+// prepare makes the job's own folder and copies the client's into it, so that a
+// job never writes to its client's files.
+func (s *Service) prepare(id, workdir string) error {
+	dir := s.jobDir(id)
+	for _, d := range []string{"work", "checkpoint", "runs"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			return fmt.Errorf("make the job's folder: %w", err)
+		}
+	}
+	if workdir == "" {
+		return nil
+	}
+	if err := copyTree(workdir, filepath.Join(dir, "work"), MaxWorkdir); err != nil {
+		_ = os.RemoveAll(dir) // it is only ours so far
+		return err
+	}
+	unix.Sync() // one flush for all files: the copy survives a power cut as the record does
+	return nil
+}
+
+// copyTree copies the folder: directories, regular files and symbolic links that
+// stay inside. Sockets, devices and pipes are left out, and so are links to
+// elsewhere, which the job's folder could not resolve.
+func copyTree(from, to string, limit int64) error {
+	root, err := os.OpenRoot(from)
+	if err != nil {
+		return sluice.Errorf(sluice.Invalid, "workdir is a folder next to the task file", "open workdir %s: %v", from, err)
+	}
+	defer root.Close()
+	out, err := os.OpenRoot(to)
+	if err != nil {
+		return fmt.Errorf("copy workdir: %w", err)
+	}
+	defer out.Close()
+	files, left := 0, limit
+	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("copy workdir: %w", err)
+		}
+		if p == "." {
+			return nil
+		}
+		if files++; files > maxWorkdirFiles {
+			return sluice.Errorf(sluice.Invalid, "point workdir at a smaller folder", "workdir %s has more than %d files", from, maxWorkdirFiles)
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone meanwhile
+		} else if err != nil {
+			return fmt.Errorf("copy workdir: %w", err)
+		}
+		switch {
+		case d.IsDir():
+			err = out.Mkdir(p, info.Mode().Perm()|0o700)
+		case d.Type()&fs.ModeSymlink != 0:
+			err = copyLink(root, out, p)
+		case d.Type().IsRegular():
+			var n int64
+			if n, err = copyFile(root, out, p, info.Mode().Perm(), left); err == nil {
+				left -= n
+			}
+		}
+		if err != nil && sluice.KindOf(err) == sluice.Internal {
+			return fmt.Errorf("copy workdir: %w", err)
+		}
+		return err
+	})
+}
+
+func copyLink(root, out *os.Root, p string) error {
+	target, err := root.Readlink(p)
+	if err != nil {
+		return err
+	}
+	inside := filepath.Join(filepath.Dir(p), target)
+	if filepath.IsAbs(target) || inside == ".." || strings.HasPrefix(inside, "../") {
+		return nil
+	}
+	return out.Symlink(target, p)
+}
+
+func copyFile(root, out *os.Root, p string, perm fs.FileMode, left int64) (int64, error) {
+	src, err := root.OpenFile(p, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer src.Close()
+	dst, err := out.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm|0o600)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(dst, io.LimitReader(src, left+1))
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && n > left {
+		err = sluice.Errorf(sluice.Invalid, "point workdir at a smaller folder, and fetch large data in setup", "workdir is larger than %d MiB", MaxWorkdir>>20)
+	}
+	return n, err
+}
