@@ -47,25 +47,24 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 	var stop, start []*entry
 	old := map[*entry]Record{}
 	at := make(map[*entry]int, len(orders))
-	// A preemption must happen even when it cannot be stored, a start must not:
-	// hence two changes.
-	err := s.change(ctx, func() func() {
-		for i, o := range orders {
-			if o.Action != ActPreempt {
-				continue
-			}
-			var e *entry
-			if e, errs[i] = s.preempt(o, Queued); e != nil {
-				stop = append(stop, e)
-			}
+	// A preemption goes before its storing and whatever that waits for: a power
+	// limit does not wait for a disk. After a crash in between, the executor
+	// knows that the run was stopped.
+	s.mu.Lock()
+	for i, o := range orders {
+		if o.Action != ActPreempt {
+			continue
 		}
-		return nil
-	})
-	_ = err // kept in s.failed and told by Sync: the stop goes on
+		var e *entry
+		if e, errs[i] = s.preempt(o, Queued); e != nil {
+			stop = append(stop, e)
+		}
+	}
+	s.mu.Unlock()
 	for _, e := range stop {
 		s.stop(e)
 	}
-	err = s.change(ctx, func() func() {
+	err := s.change(ctx, func() func() {
 		rooms := s.rooms()
 		for i, o := range orders {
 			if o.Action == ActPreempt {
@@ -149,12 +148,19 @@ func (s *Service) preempt(o Order, after State) (*entry, error) {
 func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, error) {
 	var stop *entry
 	var failed error
+	s.mu.Lock()
+	if e := s.jobs[id]; e != nil && e.Job.State != Queued && !e.Job.State.Ended() {
+		stop, failed = s.preempt(Order{ID: id, Why: "cancelled"}, Cancelled)
+	}
+	s.mu.Unlock()
+	if stop != nil {
+		s.stop(stop) // also when it cannot be stored: the person wants it to end
+	}
 	err := s.change(ctx, func() func() {
 		e := s.jobs[id]
 		switch {
 		case e == nil:
 			failed = notFound(id)
-		case e.Job.State.Ended():
 		case e.Job.State == Queued:
 			old, t := e.Record, now.UTC()
 			e.Job.State, e.Job.Why, e.Job.EndedAt = Cancelled, "cancelled before it ran", &t
@@ -163,14 +169,9 @@ func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, er
 			}
 			s.touch(e)
 			return func() { e.Record = old; s.touch(e) }
-		default:
-			stop, failed = s.preempt(Order{ID: id, Why: "cancelled"}, Cancelled)
 		}
 		return nil
 	})
-	if stop != nil {
-		s.stop(stop) // also when it could not be stored: the person wants it to end
-	}
 	if failed == nil && err != nil {
 		failed = fmt.Errorf("cancel job %s: %w", id, err)
 	}
