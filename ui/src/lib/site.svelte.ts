@@ -1,0 +1,157 @@
+// The site as the page knows it: read once, then kept up to date by the server's
+// events. Machines are many and carried by no event, so they are read again at a
+// calm pace, and soon after a decision.
+
+import { events, get, getAll, Problem } from './api'
+import type { Alarm, Curtailment, Decision, Job, Machine, Page, Status } from './types'
+
+export type Connection = 'connecting' | 'live' | 'lost' | 'token'
+
+const machinesEvery = 4_000
+const machinesAfterDecision = 700
+const silence = 20_000
+const keepDecisions = 60
+const keepJobs = 400
+
+class Live {
+  connection = $state<Connection>('connecting')
+  problem = $state('')
+  status = $state.raw<Status | null>(null)
+  machines = $state.raw<Machine[]>([])
+  machinesRead = $state(false)
+  jobs = $state.raw<Job[]>([])
+  decisions = $state.raw<Decision[]>([])
+  curtailments = $state.raw<Curtailment[]>([])
+  alarms = $state.raw<Alarm[]>([])
+
+  #retry = 0
+  #heard = 0
+  #timer = 0
+  #reading = false
+  #stop: AbortController | null = null
+  #waker: (() => void) | null = null
+
+  /** Runs for the life of the page; the returned function ends it. */
+  start(): () => void {
+    let ended = false
+    const watchdog = window.setInterval(() => {
+      if (this.connection === 'live' && Date.now() - this.#heard > silence) this.#stop?.abort()
+    }, 2_000)
+    const seen = () => { if (!document.hidden) this.#soon(0) }
+    document.addEventListener('visibilitychange', seen)
+    const loop = async () => {
+      while (!ended) {
+        this.#stop = new AbortController()
+        try {
+          await this.#session(this.#stop.signal)
+          this.connection = 'lost'
+          this.problem = 'The server closed the stream'
+        } catch (e) {
+          if (e instanceof Problem && e.status === 401) this.connection = 'token'
+          else this.connection = 'lost'
+          this.problem = e instanceof Problem ? e.message : 'The server does not answer'
+        }
+        if (ended) return
+        const wait = this.connection === 'token' ? 1e9 : Math.min(10_000, 500 * 2 ** this.#retry++)
+        await new Promise<void>((go) => {
+          this.#waker = go
+          if (wait < 1e9) setTimeout(go, wait)
+        })
+      }
+    }
+    void loop()
+    return () => {
+      ended = true
+      clearInterval(watchdog)
+      clearTimeout(this.#timer)
+      document.removeEventListener('visibilitychange', seen)
+      this.#stop?.abort()
+      this.#waker?.()
+    }
+  }
+
+  /** Tries again at once, for instance with a new token. */
+  reconnect() {
+    this.connection = 'connecting'
+    this.#retry = 0
+    this.#waker?.()
+  }
+
+  async #session(signal: AbortSignal) {
+    this.status = await get<Status>('site', signal)
+    await Promise.all([this.#lists(), this.#readMachines()])
+    await events(signal, () => {
+      this.connection = 'live'
+      this.problem = ''
+      this.#retry = 0
+      this.#heard = Date.now()
+    }, (kind, data) => {
+      this.#heard = Date.now()
+      if (data) this.#take(kind, data)
+    })
+  }
+
+  async #lists() {
+    const page = async <T>(path: string) => (await get<Page<T>>(path)).items ?? []
+    const [jobs, decisions, curtailments, alarms] = await Promise.all([
+      page<Job>('jobs?limit=200'), page<Decision>('decisions?limit=40'),
+      page<Curtailment>('curtailments?limit=20'), page<Alarm>('alarms?limit=50'),
+    ])
+    this.jobs = jobs
+    this.decisions = decisions.sort((a, b) => b.id - a.id)
+    this.curtailments = curtailments
+    this.alarms = alarms
+  }
+
+  #take(kind: string, data: unknown) {
+    switch (kind) {
+      case 'status':
+        this.status = data as Status
+        break
+      case 'decision':
+        this.decisions = upsert(this.decisions, data as Decision)
+          .sort((a, b) => b.id - a.id).slice(0, keepDecisions)
+        this.#soon(machinesAfterDecision)
+        break
+      case 'job':
+        this.jobs = upsert(this.jobs, data as Job)
+          .sort((a, b) => (a.submitted_at < b.submitted_at ? 1 : -1)).slice(0, keepJobs)
+        break
+      case 'curtailment':
+        this.curtailments = upsert(this.curtailments, data as Curtailment)
+        this.#soon(machinesAfterDecision)
+        break
+      case 'alarm':
+        this.alarms = upsert(this.alarms, data as Alarm)
+        break
+    }
+  }
+
+  #soon(ms: number) {
+    clearTimeout(this.#timer)
+    this.#timer = window.setTimeout(() => void this.#readMachines(), ms)
+  }
+
+  async #readMachines() {
+    if (this.#reading) return
+    this.#reading = true
+    try {
+      if (!document.hidden) {
+        this.machines = await getAll<Machine>('machines?limit=1000')
+        this.machinesRead = true
+      }
+    } catch (e) {
+      if (e instanceof Problem && e.status === 401) this.#stop?.abort()
+    } finally {
+      this.#reading = false
+      this.#soon(machinesEvery)
+    }
+  }
+}
+
+function upsert<T extends { id: string | number }>(list: T[], item: T): T[] {
+  const i = list.findIndex((x) => x.id === item.id)
+  return i < 0 ? [item, ...list] : list.map((x, n) => (n === i ? item : x))
+}
+
+export const site = new Live()
