@@ -1,0 +1,168 @@
+package luxos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/device"
+	"sluice/device/cgminer"
+)
+
+// DefaultTimeout bounds a Set whose context has no deadline.
+const DefaultTimeout = 30 * time.Second
+
+// logoffGrace is what a logoff may take after the context has ended: a session
+// left open would lock everybody out until it expires.
+const logoffGrace = 2 * time.Second
+
+// sessionPoll is how often a busy machine is asked again for a session.
+const sessionPoll = 250 * time.Millisecond
+
+// Set sends the mode. ModeMine wakes the machine and returns it to the prior's
+// profile (without a prior: to the one it has). Nothing is sent that the
+// machine already is, because a profile set again restarts the ramp.
+func (m *Miner) Set(ctx context.Context, mode string, p device.Prior) (sluice.Outcome, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return sluice.Unknown, &sluice.Error{Kind: sluice.Unavailable,
+			Msg: "setting " + m.api.Addr + ": an earlier command has not ended", Cause: ctx.Err()}
+	}
+	var err error
+	if mode == sluice.ModeSleep {
+		err = m.sleep(ctx)
+	} else {
+		err = m.wake(ctx, mode, p)
+	}
+	switch {
+	case err == nil:
+		return sluice.Accepted, nil
+	case refused(err):
+		return sluice.Refused, err
+	}
+	return sluice.Unknown, err
+}
+
+func (m *Miner) sleep(ctx context.Context) error {
+	err := m.session(ctx, func(s string) error { return m.curtail(ctx, s, "sleep") })
+	if !refused(err) {
+		return err
+	}
+	// Firmware may refuse to put to sleep what sleeps already.
+	if cfg, cerr := m.config(ctx); cerr == nil && curtailed(cfg) {
+		return nil
+	}
+	return err
+}
+
+func (m *Miner) wake(ctx context.Context, mode string, p device.Prior) error {
+	profile := mode
+	if mode == sluice.ModeMine {
+		var was prior
+		if len(p) > 0 {
+			if err := json.Unmarshal(p, &was); err != nil {
+				return &sluice.Error{Kind: sluice.Invalid, Msg: "reading the prior state of " + m.api.Addr, Cause: err}
+			}
+		}
+		profile = was.Profile
+	}
+	cfg, err := m.config(ctx)
+	if err != nil {
+		return err
+	}
+	asleep, change := curtailed(cfg), profile != "" && profile != cfg.String("Profile")
+	if !asleep && !change {
+		return nil
+	}
+	return m.session(ctx, func(s string) error {
+		var held error
+		if change {
+			// Before the wake, so that a machine that comes back at a lower
+			// profile never draws more than that; firmware that cannot do
+			// this asleep is asked again once awake.
+			held = m.profile(ctx, s, profile)
+			if held != nil && (!refused(held) || !asleep) {
+				return held
+			}
+		}
+		if asleep {
+			if err := m.curtail(ctx, s, "wakeup"); err != nil {
+				return err
+			}
+		}
+		if held != nil {
+			return m.profile(ctx, s, profile)
+		}
+		return nil
+	})
+}
+
+func curtailed(cfg cgminer.Fields) bool { return mode(cfg) == sluice.ModeSleep }
+
+func (m *Miner) curtail(ctx context.Context, session, what string) error {
+	_, err := m.api.Call(ctx, cgminer.Request{Command: "curtail", Parameter: session + "," + what})
+	return err
+}
+
+func (m *Miner) profile(ctx context.Context, session, name string) error {
+	if strings.ContainsAny(name, ",\n") {
+		return &sluice.Error{Kind: sluice.Invalid, Msg: "setting a profile", Cause: &device.RefusedError{Why: "no profile is named " + name}}
+	}
+	_, err := m.api.Call(ctx, cgminer.Request{Command: "profileset", Parameter: session + "," + name})
+	return err
+}
+
+// session runs f with a session and always logs off.
+func (m *Miner) session(ctx context.Context, f func(session string) error) error {
+	id, err := m.logon(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoffGrace)
+		defer cancel()
+		// The act is done or not, whatever becomes of the session: it expires.
+		_, _ = m.api.Call(end, cgminer.Request{Command: "logoff", Parameter: id})
+	}()
+	return f(id)
+}
+
+// logon gets a session. Another's session is waited for until the deadline.
+func (m *Miner) logon(ctx context.Context) (string, error) {
+	tick := time.NewTicker(sessionPoll)
+	defer tick.Stop()
+	for {
+		r, err := m.api.Call(ctx, cgminer.Request{Command: "logon"})
+		if err == nil {
+			s, _ := r.First("SESSION")
+			if id := s.String("SessionID"); id != "" {
+				return id, nil
+			}
+			return "", &sluice.Error{Kind: sluice.Unavailable, Msg: "logging on to " + m.api.Addr + ": the reply has no session"}
+		}
+		if !busy(err) {
+			return "", err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "", &sluice.Error{Kind: sluice.Conflict, Msg: "logging on to " + m.api.Addr, Cause: err,
+				Hint: "who else manages this machine? a session ends by itself after a minute"}
+		}
+	}
+}
+
+func busy(err error) bool {
+	var no *device.RefusedError
+	return errors.As(err, &no) && strings.Contains(strings.ToLower(no.Why), "session")
+}
