@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"sluice/compute"
+	"sluice/site"
+)
+
+// Site is the controller as the server needs it. All methods may be called from
+// any goroutine at any time; times are site time.
+type Site interface {
+	// Status is the site at a glance at now.
+	Status(now time.Time) site.Status
+	// Machines returns those that match, sorted by name.
+	Machines(f MachineFilter) []site.Machine
+	// Machine returns one, or NotFound.
+	Machine(name string) (site.Machine, error)
+	Pin(ctx context.Context, p site.Pin) error
+	Release(ctx context.Context, machine, by string) error
+
+	Curtail(ctx context.Context, o site.CurtailmentOrder) (site.Curtailment, error)
+	PreviewCurtailment(ctx context.Context, o site.CurtailmentOrder) (site.Preview, error)
+	CancelCurtailment(ctx context.Context, id, by string) (site.Curtailment, error)
+	// Curtailment returns one, or NotFound.
+	Curtailment(ctx context.Context, id string) (site.Curtailment, error)
+	// Curtailments returns the newest first, at most limit.
+	Curtailments(ctx context.Context, limit int) ([]site.Curtailment, error)
+
+	// Decisions returns the newest first, at most limit, with an ID below before
+	// (0: from the newest).
+	Decisions(ctx context.Context, before int64, limit int) ([]site.Decision, error)
+	// Alarms returns the open ones, or all, the newest first, at most limit, with
+	// an ID below before (0: from the newest).
+	Alarms(ctx context.Context, all bool, before int64, limit int) ([]site.Alarm, error)
+	// History returns about so many samples of [from, to), oldest first.
+	History(ctx context.Context, from, to time.Time, points int) ([]site.Sample, error)
+	// Subscribe returns a channel of events and a function that ends it. The
+	// site never waits for the channel to be read.
+	Subscribe(buffer int) (<-chan site.Event, func())
+}
+
+// MachineFilter selects machines; an empty field matches all.
+type MachineFilter struct {
+	State, Class, Node string
+	Kind               string // miner or host
+}
+
+// Match says whether the machine is selected.
+func (f MachineFilter) Match(m site.Machine) bool {
+	ok := func(want, have string) bool { return want == "" || want == have }
+	return ok(f.State, m.State) && ok(f.Class, m.Class) && ok(f.Node, m.Node) && ok(f.Kind, string(m.Kind))
+}
+
+// Jobs is the AI side as the server needs it.
+type Jobs interface {
+	// Submit takes a task on, or says with Invalid what is wrong with it.
+	Submit(ctx context.Context, s Submission) (compute.Job, error)
+	// Cancel ends a job; one that has ended is a Conflict.
+	Cancel(ctx context.Context, id, by string) (compute.Job, error)
+	// List returns the newest first.
+	List(ctx context.Context, f JobFilter) ([]compute.Job, error)
+	Get(ctx context.Context, id string) (compute.Job, error)
+	// Logs writes the job's output from byte from on (negative: from the end);
+	// with follow it goes on until the job has ended or ctx ends.
+	Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error
+}
+
+// JobFilter selects jobs.
+type JobFilter struct {
+	State compute.State // empty: all
+	After string        // only those that come after the job of this ID in the list; empty: from the start
+	Limit int           // at most so many
+}
+
+// Submission is a task as it was handed in.
+type Submission struct {
+	ID      string            // the client's own, makes a retry harmless; empty: none
+	Task    string            // text of the task file
+	File    string            // its name, for messages
+	Name    string            // instead of the task's own; empty: that
+	Env     map[string]string // over the task's envs
+	By      string            // who
+	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
+}
+
+// Backup writes a consistent copy of the running site's state to the file dest,
+// which does not exist yet.
+type Backup func(ctx context.Context, dest string) error

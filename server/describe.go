@@ -1,0 +1,87 @@
+package server
+
+// units are the endings of names that carry a unit, longest first where one
+// ends with another.
+var units = []struct{ suffix, unit string }{
+	{"_usd_per_unit_hour", "US dollars per unit and hour"},
+	{"_usd_per_ph_day", "US dollars per PH/s and day"},
+	{"_usd_per_mwh", "US dollars per megawatt-hour"},
+	{"_usd_per_hour", "US dollars per hour"},
+	{"_usd_per_kwh", "US dollars per kilowatt-hour"},
+	{"_micro_usd", "millionths of a US dollar"},
+	{"_usd", "US dollars"},
+	{"_kw", "kilowatts"},
+	{"_wall_s", "seconds of wall time"},
+	{"_ms", "milliseconds of wall time"},
+	{"_ph_s", "petahashes per second"},
+	{"_ths", "terahashes per second"},
+	{"_seconds", "seconds"},
+	{"_hours", "hours"},
+	{"_s", "seconds of site time"},
+	{"_w", "watts"},
+	{"_c", "degrees Celsius"},
+	{"_at", "RFC 3339, site time"},
+}
+
+// objects says what the types of the other packages are.
+var objects = map[string]string{
+	"Status": "The site at a glance", "Node": "One limit of the power tree", "Feed": "The state of one feed",
+	"Strike": "The price above which a class in a mode stops paying", "PlanInfo": "The newest plan in short",
+	"Pin": "A person's hand on a machine", "Machine": "A miner or a compute host", "Alarm": "Something a person should know",
+	"Decision": "One turn of the loop that decided something", "Move": "A change of mode of some units of a class",
+	"JobMove": "What was decided of a job", "Curtailment": "An order to keep load under a limit, and how it was obeyed",
+	"Shed": "Load confirmed gone", "Preview": "What an order would do", "PreviewShed": "One line of a preview, in the order of shedding",
+	"Sample": "One point of the site's history", "Job": "A piece of AI work", "ErrorModel": "A problem, RFC 9457",
+	"ErrorDetail": "One part of a problem", "Order": "A curtailment to order", "PinOrder": "A pin to set", "TaskOrder": "A task to submit",
+	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
+	"Amount": "An amount of a commodity",
+}
+
+// properties says what fields of the other packages' types are, by Type.field or
+// by field for any type. What only needs its unit is left to units.
+var properties = map[string]string{
+	"name": "Name", "at": "When, site time", "state": "State", "mode": "Mode", "class": "Class of units", "node": "Node of the power tree",
+	"model": "Model", "by": "Who", "why": "Why", "from": "Start, site time", "until": "End, site time", "text": "What it is about",
+	"hint": "How to mend it", "units": "How many units", "reason": "Why, in money", "jobs": "Jobs", "machines": "Machines", "kw": "Load, in kilowatts",
+	"feasible": "Whether every limit is kept", "id": "ID", "host": "Host", "job": "ID of the job", "moves": "Changes of mode", "to": "Where to",
+	"gpus": "GPUs", "gpus_busy": "GPUs that jobs hold", "pin": "The hand on it, if any", "error": "What its last reading or act failed with",
+	"now": "Site time", "shed": "What is shed, in order", "note": "What to know about it", "parent": "The node above; none at the root",
+	"decision": "Number of the decision", "outcome": "How far it is proven: unknown, refused, accepted, confirmed by device, confirmed by meter",
+	"account": "Account, from the top down with colons", "commodity": "What is counted: micro-USD, Wh, sats", "amount": "Amount, a whole number of the commodity's smallest unit",
+	"memo": "Remark", "postings": "Legs; they add up to zero in each commodity", "kind": "What it is",
+
+	"Status.demo": "Whether this is the demonstration, not a real site", "Status.speed": "Virtual seconds per second",
+	"Status.mode": "observe (plans, touches nothing) or control", "Status.limit_kw": "Limit in force at the grid connection now, in kilowatts",
+	"Status.connection_kw": "Limit without curtailment, in kilowatts", "Status.load_source": "Where the load comes from: meter, pdu, device, nameplate",
+	"Status.other_kw": "Meter less mining and AI, in kilowatts", "Status.machines": "State to number of machines", "Status.jobs": "State to number of jobs",
+	"Status.nodes": "The power tree", "Status.feeds": "The feeds", "Status.alarms": "Open alarms, the gravest first",
+	"Status.curtailments": "Orders in force or coming", "Status.plan": "The newest plan", "Status.strikes": "The merit order, cheapest to stop first",
+	"Node.metered": "Whether a meter measures it", "Node.limit_kw": "Limit in force, in kilowatts; 0 for none",
+	"Feed.value": "Value now, in unit", "Feed.unit": "Unit of the value", "Feed.as_of": "When the value began to hold or was published",
+	"Feed.origin": "Where the value comes from", "Feed.stale": "Older than it may be, or a fallback",
+	"division": "mining or ai", "Strike.running": "Units in that mode or above now", "interruptible": "Whether it may be stopped for a price",
+	"Strike.kw":     "Drawn by them now, in kilowatts",
+	"Machine.state": "mining, sleeping, stopping, waking, idle, busy, silent, fault or locked", "Machine.mode": "Mode as last read",
+	"Machine.want": "Setpoint", "Machine.driver": "Driver that speaks to it", "Machine.address": "Its address", "virtual": "Whether it is simulated",
+	"Machine.kind": "miner or host", "Machine.power_source": "Where the power comes from: meter, pdu, device, nameplate",
+	"Machine.asleep_by_sluice": "Sluice put it to sleep and will wake it", "Pin.machine": "Name of the machine", "Pin.mode": "A mode, or locked",
+	"Alarm.severity": "info, warning or critical", "Alarm.name": "Stable name of the kind of alarm", "Alarm.subject": "Machine, node or feed",
+	"Decision.trigger": "interval, curtailment, job, price, recovery or pin", "Decision.applied": "false in observe mode",
+	"Decision.inputs": "Input to SHA-256 of what was read", "Decision.job_moves": "What was decided of jobs",
+	"Move.kw": "Change of load, in kilowatts; negative when shed", "Move.outcomes": "Outcome to number of machines so far",
+	"Move.from": "Mode before", "Move.to": "Mode after", "Move.p50_s": "Median from command to confirmation, in seconds of site time",
+	"Move.p95_s": "95th percentile from command to confirmation, in seconds of site time", "JobMove.action": "start or preempt",
+	"PreviewShed.from": "Mode before", "PreviewShed.to": "Mode after", "Preview.load_kw": "Load of the node now, in kilowatts", "Preview.after_kw": "Expected load, in kilowatts",
+	"PreviewShed.usd_per_hour": "Margin lost, in US dollars per hour", "PreviewShed.usd_per_kwh": "Margin lost for each kWh shed, in US dollars",
+	"cost_usd": "Margin forgone, in US dollars", "Curtailment.state": "pending, active, ended or cancelled",
+	"Curtailment.met_at":      "When the load was first confirmed under the limit, site time",
+	"Curtailment.met_after_s": "From start to met_at, in seconds of site time", "Curtailment.met_after_wall_s": "The same in seconds of wall time",
+	"Curtailment.shed": "When each kW was confirmed gone", "Shed.after_s": "After the start of the order, in seconds of site time",
+	"Preview.jobs": "Jobs that would pause", "PreviewShed.jobs": "Jobs that would pause",
+	"Job.tenant": "Whose it is", "Job.state": "queued, starting, running, stopping, succeeded, failed, cancelled or lost", "Job.why": "Why it is in this state",
+	"Job.started_at": "Start of the present run", "Job.deadline": "When it should be done", "Job.run_id": "ID of the present run", "Job.runs": "Times it was started",
+	"Job.preemptions": "Times it was preempted", "Job.exit_code": "Exit status of its last run", "Job.run_seconds": "Running time over all runs, in seconds",
+	"Job.expect_seconds": "Running time expected in all, in seconds; 0 unknown", "Job.billed_micro_usd": "Posted so far, in millionths of a US dollar",
+	"Job.usd_per_unit_hour": "Rate, in US dollars per unit and hour", "Job.checkpoint_at": "When its last checkpoint was written",
+	"Job.priority": "Higher goes first among equals",
+}

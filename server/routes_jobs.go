@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"sluice/compute"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+type jobID struct {
+	ID string `path:"id" maxLength:"100" doc:"ID of the job"`
+}
+
+// TaskOrder is a task as the API takes it.
+type TaskOrder struct {
+	ID      string            `json:"id,omitempty" maxLength:"100" doc:"The client's own ID of this submission: a known one gives the first job again"`
+	Task    string            `json:"task" minLength:"1" maxLength:"262144" doc:"Text of the task file, a SkyPilot task in YAML"`
+	File    string            `json:"file,omitempty" maxLength:"500" doc:"Its name, for messages only: no file of the server is read"`
+	Name    string            `json:"name,omitempty" maxLength:"200" doc:"Name of the job, instead of the task's"`
+	Env     map[string]string `json:"env,omitempty" maxProperties:"200" doc:"Environment variables, over the task's envs"`
+	By      string            `json:"by,omitempty" maxLength:"200" doc:"Who; without: api"`
+	Workdir []byte            `json:"workdir_tar_gz,omitempty" doc:"The working folder as tar.gz: plain files and folders, at most 32 MiB packed and 256 MiB unpacked"`
+}
+
+func (s *Server) jobRoutes() {
+	// jobs turns the routes off where the site has no AI side.
+	jobs := func() (Jobs, error) {
+		if s.o.Jobs == nil {
+			return nil, absent("jobs")
+		}
+		return s.o.Jobs, nil
+	}
+
+	huma.Register(s.api, operation("jobs", "GET", "/jobs", "jobs", "AI jobs", "The newest first."),
+		func(ctx context.Context, in *struct {
+			paging
+			State string `query:"state" enum:"queued,starting,running,stopping,succeeded,failed,cancelled,lost" doc:"Only those in this state"`
+		}) (*body[Page[compute.Job]], error) {
+			j, err := jobs()
+			if err != nil {
+				return nil, err
+			}
+			js, err := j.List(ctx, JobFilter{State: compute.State(in.State), After: in.After, Limit: in.Limit + 1})
+			if err != nil {
+				return nil, problem(err)
+			}
+			return pageOf(js, in.Limit, func(j compute.Job) string { return j.ID }), nil
+		})
+
+	submit := operation("submit", "POST", "/jobs", "jobs", "Submit a job",
+		"A task that cannot be honoured is refused by name, line and column. The working folder travels with the task: the server "+
+			"never reads a path that a caller names.")
+	submit.DefaultStatus = http.StatusCreated
+	submit.MaxBodyBytes = 48 << 20 // 32 MiB in base64, and the task
+	submit.BodyReadTimeout = time.Minute
+	submit.Errors = append(submit.Errors, http.StatusRequestEntityTooLarge)
+	huma.Register(s.api, submit, func(ctx context.Context, in *struct{ Body TaskOrder }) (*body[compute.Job], error) {
+		j, err := jobs()
+		if err != nil {
+			return nil, err
+		}
+		b := in.Body
+		if len(b.Workdir) > 0 {
+			if err := CheckWorkdir(b.Workdir); err != nil {
+				return nil, problem(err)
+			}
+		} else {
+			b.Workdir = nil
+		}
+		return answer(j.Submit(ctx, Submission{ID: b.ID, Task: b.Task, File: b.File, Name: b.Name, Env: b.Env, By: who(b.By), Workdir: b.Workdir}))
+	})
+
+	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job", "By its ID."),
+		func(ctx context.Context, in *jobID) (*body[compute.Job], error) {
+			j, err := jobs()
+			if err != nil {
+				return nil, err
+			}
+			return answer(j.Get(ctx, in.ID))
+		})
+
+	huma.Register(s.api, operation("cancelJob", "POST", "/jobs/{id}/cancel", "jobs", "Cancel a job",
+		"A running job gets its grace to checkpoint and is then killed."),
+		func(ctx context.Context, in *struct {
+			jobID
+			By string `query:"by" maxLength:"200" doc:"Who; without: api"`
+		}) (*body[compute.Job], error) {
+			j, err := jobs()
+			if err != nil {
+				return nil, err
+			}
+			return answer(j.Cancel(ctx, in.ID, who(in.By)))
+		})
+
+	logs := operation("logs", "GET", "/jobs/{id}/logs", "jobs", "Output of a job",
+		"Standard output and error of its runs, as they were written. With follow the response goes on until the job has ended.")
+	logs.Responses = streamDoc("text/plain; charset=utf-8", "The output")
+	huma.Register(s.api, logs, func(ctx context.Context, in *struct {
+		jobID
+		From   int64 `query:"from" doc:"Byte to begin at; a negative number counts from the end"`
+		Follow bool  `query:"follow" doc:"Go on until the job has ended"`
+	}) (*huma.StreamResponse, error) {
+		j, err := jobs()
+		if err != nil {
+			return nil, err
+		}
+		return s.streamed("text/plain; charset=utf-8", nil, func(ctx context.Context, w io.Writer) error {
+			return j.Logs(ctx, in.ID, in.From, in.Follow, w)
+		}), nil
+	})
+}
