@@ -1,5 +1,10 @@
 // Package config owns sluice.yaml: its structure, defaults, errors with
 // file:line:column and a suggestion, and its JSON Schema.
+//
+// What may stand in the file is said twice, side by side: the types of this file
+// are what the program reads, the table of fields.go gives each field its
+// description, default, range and choices, from which the checks and the schema
+// are made.
 package config
 
 import (
@@ -8,7 +13,8 @@ import (
 	"sluice"
 )
 
-// Config is a site as its operator describes it.
+// Config is a site as its operator describes it. One from Load or Parse is
+// complete (defaults filled) and consistent (every reference resolves).
 type Config struct {
 	Site     Site      `yaml:"site"`
 	Nodes    []Node    `yaml:"nodes"`
@@ -19,6 +25,11 @@ type Config struct {
 	Feeds    []Feed    `yaml:"feeds"`
 	Alarms   Alarms    `yaml:"alarms"`
 	Server   Server    `yaml:"server"`
+
+	// Warnings are what is allowed but probably not wanted.
+	Warnings []Mistake `yaml:"-"`
+	// Dir is the folder of the file; relative paths in it start there.
+	Dir string `yaml:"-"`
 }
 
 // Site is what holds for the whole of it.
@@ -34,7 +45,7 @@ type Site struct {
 	Overhead      float64  `yaml:"overhead"`               // meter kW per machine kW, default 1.0
 	PoolFee       Percent  `yaml:"pool_fee"`               // default 2%
 	Currency      string   `yaml:"currency"`               // of the power prices, default USD
-	USDPer        float64  `yaml:"usd_per_currency"`       // dated rate, required where currency is not USD
+	USDPer        float64  `yaml:"usd_per_currency"`       // dated rate, required where currency is not USD; 1 for USD
 	USDPerAt      string   `yaml:"usd_per_currency_as_of"` // the rate's date
 	MaxReadingAge Duration `yaml:"max_reading_age"`        // older readings count as silent, default 2m
 }
@@ -60,7 +71,7 @@ type Class struct {
 	Name     string   `yaml:"name"`
 	Node     string   `yaml:"node"`
 	Model    string   `yaml:"model"`
-	Modes    []Mode   `yaml:"modes"`     // sleep is always there; at least one more
+	Modes    []Mode   `yaml:"modes"`     // sleep is always there, the first; at least one more
 	MinOn    Duration `yaml:"min_on"`    // minimum dwell once awake, default 10m
 	MinOff   Duration `yaml:"min_off"`   // and once asleep, default 5m
 	WakeTime Duration `yaml:"wake_time"` // from the command to full hashrate, default 2m; its revenue is lost at each wake
@@ -73,7 +84,7 @@ type Mode struct {
 	Hashrate float64 `yaml:"hashrate_ths"`
 }
 
-// Machine is one miner, or a range of them.
+// Machine is one miner, or a range of them; see Config.ExpandMachines.
 type Machine struct {
 	Name     string `yaml:"name"` // with a range, a prefix
 	Class    string `yaml:"class"`
@@ -89,9 +100,9 @@ type Machine struct {
 type Host struct {
 	Name      string  `yaml:"name"`
 	Node      string  `yaml:"node"`
-	Driver    string  `yaml:"driver"` // local
-	Slots     int     `yaml:"slots"`  // CPU slots, default the number of CPUs
-	Memory    float64 `yaml:"memory_gb"`
+	Driver    string  `yaml:"driver"`    // local
+	Slots     int     `yaml:"slots"`     // CPU slots; 0: the number of CPUs
+	Memory    float64 `yaml:"memory_gb"` // for jobs; 0: what the machine has
 	IdlePower Power   `yaml:"idle_power"`
 	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
 	Rate      float64 `yaml:"usd_per_slot_hour"`
@@ -100,18 +111,21 @@ type Host struct {
 
 // Feed is one source of prices, network figures or orders.
 type Feed struct {
-	Name     string             `yaml:"name"`
-	Type     string             `yaml:"type"` // csv, constant, mempool, bitcoind, ercot, energy-charts, orders
-	URL      string             `yaml:"url"`
-	Path     string             `yaml:"path"`    // folder or file of csv and orders
-	Columns  map[string]string  `yaml:"columns"` // csv: quantity → column
-	Values   map[string]float64 `yaml:"values"`  // constant: quantity → value
-	Zone     string             `yaml:"zone"`    // ercot settlement point, energy-charts bidding zone
-	User     string             `yaml:"user"`
-	Password Secret             `yaml:"password"`
-	Refresh  Duration           `yaml:"refresh"`  // default 1m
-	MaxAge   Duration           `yaml:"max_age"`  // default 15m for prices, 24h for the network
-	Fallback map[string]float64 `yaml:"fallback"` // quantity → value where there is none
+	Name       string             `yaml:"name"`
+	Type       string             `yaml:"type"` // csv, constant, mempool, bitcoind, ercot, energy-charts, orders
+	URL        string             `yaml:"url"`
+	Path       string             `yaml:"path"`       // folder or file of csv and orders; absolute after Load
+	Columns    map[string]string  `yaml:"columns"`    // csv: quantity → column
+	Interval   Duration           `yaml:"interval"`   // csv: length of a row's interval; 0: inferred
+	PublishAt  string             `yaml:"publish_at"` // csv: UTC hour:minute of the day before from which day-ahead prices are known, default 18:00
+	Values     map[string]float64 `yaml:"values"`     // constant: quantity → value
+	Zone       string             `yaml:"zone"`       // ercot settlement point, energy-charts bidding zone
+	User       string             `yaml:"user"`
+	Password   Secret             `yaml:"password"`
+	CookieFile string             `yaml:"cookie_file"` // bitcoind's .cookie; absolute after Load
+	Refresh    Duration           `yaml:"refresh"`     // default 1m; 5m for ercot and mempool, 15m for energy-charts
+	MaxAge     Duration           `yaml:"max_age"`     // default 15m for prices, 24h for the network
+	Fallback   map[string]float64 `yaml:"fallback"`    // quantity → value where there is none
 }
 
 // Alarms says where alarms go besides the page and the log.
@@ -122,7 +136,7 @@ type Alarms struct {
 // Server is the API's side.
 type Server struct {
 	Listen    string `yaml:"listen"`     // default 127.0.0.1:8420
-	TokenFile string `yaml:"token_file"` // required where Listen is not loopback
+	TokenFile string `yaml:"token_file"` // required where Listen is not loopback; absolute after Load
 }
 
 // Power is watts, written as 14MW, 3250W or 2.5 kW.
@@ -135,5 +149,5 @@ type Duration time.Duration
 type Percent float64
 
 // Secret is a string that is never printed; in the file it is the text itself,
-// env:NAME or file:PATH.
+// env:NAME or file:PATH. Reveal gives it.
 type Secret string

@@ -1,0 +1,149 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"time"
+
+	"sluice/feed"
+)
+
+// field is what a person and the checks need to know of one field.
+type field struct {
+	doc     string
+	def     string // default, as it would be written
+	need    bool
+	enum    []string
+	between []float64 // least and most, of numbers; powers in watts, durations in seconds
+	form    string    // a key of forms
+	keys    []string  // of a map: what its keys may be
+}
+
+// forms are the shapes of texts: what to say, and a test.
+var forms = map[string]struct {
+	say     string
+	pattern string // for the schema; empty: only the test
+	ok      func(string) bool
+}{
+	"name":     {"a name of letters, digits, dots, dashes and underscores, up to 64", namePattern, matches(namePattern)},
+	"region":   {"an ISO 3166 code, such as US-TX", regionPattern, matches(regionPattern)},
+	"currency": {"an ISO 4217 code of three capitals, such as EUR", currencyPattern, matches(currencyPattern)},
+	"date":     {"a date, such as 2026-01-31", datePattern, func(s string) bool { _, err := time.Parse(time.DateOnly, s); return err == nil }},
+	"clock":    {"an hour and minute, such as 18:00", clockPattern, matches(clockPattern)},
+	"url":      {"a URL that begins with http:// or https://", `^https?://`, httpURL},
+}
+
+const (
+	namePattern     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`
+	regionPattern   = `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`
+	currencyPattern = `^[A-Z]{3}$`
+	datePattern     = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+	clockPattern    = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
+)
+
+func matches(pattern string) func(string) bool { return regexp.MustCompile(pattern).MatchString }
+
+func httpURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+func quantities() []string {
+	var out []string
+	for _, q := range feed.Quantities() {
+		out = append(out, string(q))
+	}
+	return out
+}
+
+var port = []float64{0, 65535}
+
+// fields describes every field of every struct, by Type.key.
+var fields = map[string]field{
+	"Config.site":     {doc: "What holds for the whole site: one grid connection, one jurisdiction.", need: true},
+	"Config.nodes":    {doc: "The power tree: the connection, its feeders and PDUs, each with its limit. Exactly one node has no parent.", need: true},
+	"Config.meters":   {doc: "Meters that measure the power into a node."},
+	"Config.classes":  {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
+	"Config.machines": {doc: "The miners, one by one or by ranges of addresses."},
+	"Config.hosts":    {doc: "The compute hosts that run AI jobs."},
+	"Config.feeds":    {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
+	"Config.alarms":   {doc: "Where alarms go besides the page and the log."},
+	"Config.server":   {doc: "Where the API and the dashboard are served."},
+
+	"Site.name":                   {doc: "The site's name.", need: true, form: "name"},
+	"Site.region":                 {doc: "The jurisdiction as ISO 3166-2, for residency and carbon.", form: "region"},
+	"Site.mode":                   {doc: "observe plans, explains and touches nothing; control acts on the machines.", def: "observe", enum: []string{"observe", "control"}},
+	"Site.control":                {doc: "The classes under control while mode is observe; with mode control it narrows control to these classes, and empty means all."},
+	"Site.step":                   {doc: "The interval of planning and settlement. It divides an hour.", def: "5m", between: []float64{60, 3600}},
+	"Site.horizon":                {doc: "How far a plan looks ahead; a whole number of steps.", def: "3h", between: []float64{60, 48 * 3600}},
+	"Site.guard":                  {doc: "The share kept free under every limit.", def: "1%"},
+	"Site.ramp":                   {doc: "The most load that is woken in a minute.", def: "2MW", between: []float64{1, maxPower}},
+	"Site.overhead":               {doc: "Power at the meter for each unit of power at the machines' plugs: cooling, transformers, cables.", def: "1", between: []float64{1, 3}},
+	"Site.pool_fee":               {doc: "The share of mining revenue that the pool keeps.", def: "2%"},
+	"Site.currency":               {doc: "The currency of the power prices; other than USD they are converted at usd_per_currency.", def: "USD", form: "currency"},
+	"Site.usd_per_currency":       {doc: "US dollars for one unit of the currency. Needed where the currency is not USD.", between: []float64{1e-9, 1e6}},
+	"Site.usd_per_currency_as_of": {doc: "The date of that rate.", form: "date"},
+	"Site.max_reading_age":        {doc: "A machine whose newest reading is older counts as silent.", def: "2m", between: []float64{1, 86400}},
+
+	"Node.name":   {doc: "The node's name.", need: true, form: "name"},
+	"Node.parent": {doc: "The node that feeds it; the connection itself has none."},
+	"Node.limit":  {doc: "The most power that may flow into it at any instant; 0 or nothing means no limit of its own.", def: "0W"},
+
+	"Meter.node":     {doc: "The node that it measures.", need: true},
+	"Meter.driver":   {doc: "The protocol.", def: "modbus", enum: []string{"modbus"}},
+	"Meter.address":  {doc: "host:port of the meter or its gateway.", need: true},
+	"Meter.unit":     {doc: "The Modbus unit id.", def: "1", between: []float64{0, 247}},
+	"Meter.register": {doc: "The first input register of the total active power: float32, big endian, watts.", def: "52", between: []float64{0, 65534}},
+
+	"Class.name":      {doc: "The class's name.", need: true, form: "name"},
+	"Class.node":      {doc: "The node that feeds its machines.", need: true},
+	"Class.model":     {doc: "The miners' model, for people."},
+	"Class.modes":     {doc: "The operating points of one miner. sleep is always there; give its power where it is known.", need: true},
+	"Class.min_on":    {doc: "Once awake, a miner stays awake at least this long, unless a limit asks otherwise.", def: "10m", between: []float64{0, 86400}},
+	"Class.min_off":   {doc: "Once asleep, a miner stays asleep at least this long.", def: "5m", between: []float64{0, 86400}},
+	"Class.wake_time": {doc: "From the command to full hashrate; the revenue of this time is lost at each wake.", def: "2m", between: []float64{0, 7200}},
+
+	"Mode.name":         {doc: "sleep, mine (the firmware's own operating point), or a profile of the firmware.", need: true},
+	"Mode.power":        {doc: "The power of one miner in this mode, at its plug.", need: true},
+	"Mode.hashrate_ths": {doc: "The hashrate of one miner in this mode, in TH/s.", def: "0", between: []float64{0, 1e5}},
+
+	"Machine.name":     {doc: "The machine's name; with a range of addresses a prefix, to which the address's end is added.", need: true, form: "name"},
+	"Machine.class":    {doc: "The class that it belongs to.", need: true},
+	"Machine.driver":   {doc: "The dialect that its firmware speaks.", need: true, enum: []string{"antminer", "luxos"}},
+	"Machine.address":  {doc: "host, host:port or a range such as 10.0.1.10-10.0.1.250. The port is that of the API with luxos, of the web interface with antminer.", need: true},
+	"Machine.api_port": {doc: "The port of the TCP API, 0 for the firmware's own.", def: "0", between: port},
+	"Machine.web_port": {doc: "The port of the web interface, 0 for the firmware's own.", def: "0", between: port},
+	"Machine.user":     {doc: "The user of the web interface."},
+	"Machine.password": {doc: "The password: env:NAME or file:PATH."},
+
+	"Host.name":                   {doc: "The host's name.", need: true, form: "name"},
+	"Host.node":                   {doc: "The node that feeds it.", need: true},
+	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice.", def: "local", enum: []string{"local"}},
+	"Host.slots":                  {doc: "CPU slots for jobs; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
+	"Host.memory_gb":              {doc: "Memory for jobs in GB; 0 means what the machine has.", def: "0", between: []float64{0, 1e6}},
+	"Host.idle_power":             {doc: "Its power without a job.", def: "0W"},
+	"Host.slot_power":             {doc: "The power that each slot in use adds.", def: "0W"},
+	"Host.usd_per_slot_hour":      {doc: "The rate of a slot for an hour.", def: "0", between: []float64{0, 1e4}},
+	"Host.spot_usd_per_slot_hour": {doc: "The rate of a slot for an hour of work that may be interrupted.", def: "0", between: []float64{0, 1e4}},
+
+	"Feed.name":        {doc: "The feed's name.", need: true, form: "name"},
+	"Feed.type":        {doc: "The kind of source.", need: true, enum: []string{"csv", "constant", "mempool", "bitcoind", "ercot", "energy-charts", "orders"}},
+	"Feed.url":         {doc: "The source's address; mempool, ercot and energy-charts have the public one as default.", form: "url"},
+	"Feed.path":        {doc: "csv: a file or a folder of files; orders: a file. Relative to this file."},
+	"Feed.columns":     {doc: "csv: the column of each quantity, where its name is not the quantity's own.", keys: quantities()},
+	"Feed.interval":    {doc: "csv: how long a row's value holds; nothing means that it is inferred from the rows.", def: "0s", between: []float64{0, 86400}},
+	"Feed.publish_at":  {doc: "csv: the time (UTC) of the day before from which a day's day-ahead prices are known.", def: "18:00", form: "clock"},
+	"Feed.values":      {doc: "constant: the value of each quantity.", keys: quantities()},
+	"Feed.zone":        {doc: "ercot: the settlement point, such as LZ_WEST; energy-charts: the bidding zone, such as DE-LU."},
+	"Feed.user":        {doc: "The user, where the source asks for one."},
+	"Feed.password":    {doc: "The password or key: env:NAME or file:PATH."},
+	"Feed.cookie_file": {doc: "bitcoind: its .cookie file, instead of user and password."},
+	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 5m for mempool and ercot, 15m for energy-charts.", between: []float64{1, 86400}},
+	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m for prices and orders, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
+	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities()},
+
+	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},
+
+	"Server.listen":     {doc: "host:port of the API and the dashboard.", def: "127.0.0.1:8420"},
+	"Server.token_file": {doc: "A file with the token that callers must show. Needed where listen is not a loopback address. Relative to this file."},
+}
