@@ -25,12 +25,14 @@ export const address = (path: string) => new URL(`api/v1/${path}`, document.base
 async function failed(r: Response): Promise<Problem> {
   // The server answers with problem+json (RFC 9457); a proxy in between may not.
   let text = `${r.status} ${r.statusText}`
+  let hint = ''
   try {
     const p = await r.json()
     const details = (p.errors ?? []).map((e: { message?: string }) => e.message).filter(Boolean)
     text = [p.detail || p.title || text, ...details].join(': ')
+    hint = p.hint ?? ''
   } catch { /* not JSON: the status line says it */ }
-  return new Problem(r.status, text)
+  return new Problem(r.status, text, hint)
 }
 
 async function request(path: string, init: RequestInit = {}): Promise<Response> {

@@ -41,15 +41,15 @@ export function grow(samples: Sample[], s: Sample, seconds: number): Sample[] {
 }
 
 /** Columns for uPlot, in its order: x, AI, AI + mining, all, limit, price. */
-export function columns(samples: Sample[]): number[][] {
-  const c: number[][] = [[], [], [], [], [], []]
+export function columns(samples: Sample[]): (number | null)[][] {
+  const c: (number | null)[][] = [[], [], [], [], [], []]
   for (const s of samples) {
     const stack = s.ai_kw + s.mining_kw
     c[0]!.push(Date.parse(s.at) / 1000)
     c[1]!.push(s.ai_kw)
     c[2]!.push(stack)
     c[3]!.push(Math.max(stack, s.load_kw))
-    c[4]!.push(s.limit_kw)
+    c[4]!.push(s.limit_kw > 0 ? s.limit_kw : null)
     c[5]!.push(s.price_usd_per_mwh)
   }
   return c

@@ -9,7 +9,7 @@ export type Connection = 'connecting' | 'live' | 'lost' | 'token'
 
 const machinesEvery = 4_000
 const machinesAfterDecision = 700
-const silence = 20_000
+const silence = 40_000
 const keepDecisions = 60
 const keepJobs = 400
 
@@ -28,6 +28,7 @@ class Live {
   #heard = 0
   #timer = 0
   #reading = false
+  #asking = false
   #stop: AbortController | null = null
   #waker: (() => void) | null = null
 
@@ -92,7 +93,15 @@ class Live {
   }
 
   async #lists() {
-    const page = async <T>(path: string) => (await get<Page<T>>(path)).items ?? []
+    const page = async <T>(path: string) => {
+      try {
+        return (await get<Page<T>>(path)).items ?? []
+      } catch (e) {
+        // A site may run without a part, such as jobs.
+        if (e instanceof Problem && e.status === 503) return []
+        throw e
+      }
+    }
     const [jobs, decisions, curtailments, alarms] = await Promise.all([
       page<Job>('jobs?limit=200'), page<Decision>('decisions?limit=40'),
       page<Curtailment>('curtailments?limit=20'), page<Alarm>('alarms?limit=50'),
@@ -107,6 +116,7 @@ class Live {
     switch (kind) {
       case 'status':
         this.status = data as Status
+        this.#noteEnded(data as Status)
         break
       case 'decision':
         this.decisions = upsert(this.decisions, data as Decision)
@@ -125,6 +135,17 @@ class Live {
         this.alarms = upsert(this.alarms, data as Alarm)
         break
     }
+  }
+
+  /** An order that ends leaves the status without an event of its own. */
+  #noteEnded(s: Status) {
+    const on = new Set((s.curtailments ?? []).map((c) => c.id))
+    const gone = (c: Curtailment) => (c.state === 'active' || c.state === 'pending') && !on.has(c.id) && c.ordered_at < s.now
+    if (this.#asking || !this.curtailments.some(gone)) return
+    this.#asking = true
+    get<Page<Curtailment>>('curtailments?limit=20')
+      .then((p) => { this.curtailments = p.items ?? [] }, () => { /* the next status asks again */ })
+      .finally(() => { this.#asking = false })
   }
 
   #soon(ms: number) {

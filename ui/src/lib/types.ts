@@ -34,6 +34,16 @@ export interface Status {
   curtailments: List<Curtailment>
   plan?: PlanInfo
   strikes: List<Strike>
+  today?: Today
+}
+
+/** The books of the day since midnight UTC, by settled intervals. */
+export interface Today {
+  mining_usd: number
+  ai_usd: number
+  energy_usd: number
+  margin_usd: number
+  energy_mwh: number
 }
 
 export interface Node {
@@ -188,6 +198,7 @@ export interface Order {
   node: string
   limit_kw: number
   for_s: number
+  by: string
   why: string
 }
 
