@@ -40,6 +40,16 @@ type Status struct {
 	Curtailments         []Curtailment  `json:"curtailments"`   // in force or coming
 	Plan                 *PlanInfo      `json:"plan,omitempty"` // the newest
 	Strikes              []Strike       `json:"strikes"`        // the merit order, cheapest to stop first
+	Today                Today          `json:"today"`          // settled since midnight UTC
+}
+
+// Today sums up the books of the day, by settled intervals.
+type Today struct {
+	MiningUSD float64 `json:"mining_usd"` // revenue
+	AIUSD     float64 `json:"ai_usd"`     // revenue
+	EnergyUSD float64 `json:"energy_usd"` // cost
+	MarginUSD float64 `json:"margin_usd"`
+	EnergyMWh float64 `json:"energy_mwh"`
 }
 
 // Node is one limit of the power tree.
@@ -166,6 +176,8 @@ type Move struct {
 	Outcomes map[string]int `json:"outcomes,omitempty"` // outcome → machines so far
 	P50S     float64        `json:"p50_s,omitempty"`    // site seconds from command to confirmation
 	P95S     float64        `json:"p95_s,omitempty"`
+
+	times []float64 // of each proof, for the figures above
 }
 
 // JobMove is what was decided of a job.

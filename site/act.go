@@ -1,0 +1,268 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice"
+	"sluice/device"
+)
+
+const (
+	tries     = 3                // commands before a machine counts as faulty
+	timeOut   = 30 * time.Minute // how long a faulty machine is left alone
+	shedProof = 90 * time.Second // within which a shed must be proven
+)
+
+// mayAct says whether Sluice acts on the class at all.
+func (s *Site) mayAct(c *class) bool { return s.o.Control(c.spec.Name) }
+
+// issue makes a mode the machine's setpoint. The command goes out at the end of
+// the turn, after the intent is stored. The caller holds s.mu.
+func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move int, order *curtailment) {
+	mode, ok := m.class.mode(to)
+	if !ok {
+		return
+	}
+	if m.cancel != nil {
+		m.cancel()
+		m.cancel = nil
+	}
+	before, _ := m.power()
+	m.gen++
+	m.act = act{from: m.want, to: to, before: before, expect: mode.Power, issued: now,
+		decision: decision, move: move, order: order}
+	if to == sluice.ModeSleep {
+		if m.read.Mode != sluice.ModeSleep {
+			m.asleep = true
+		}
+		m.act.deadline = now.Add(shedProof)
+	} else {
+		m.act.deadline = now.Add(2*m.class.spec.WakeTime + time.Minute)
+	}
+	if mode.Power > before {
+		m.act.pending = s.atMeter(mode.Power - before)
+	}
+	if m.want != to {
+		m.since = now
+	}
+	m.want = to
+	m.phase = commanding
+	m.outcome = ""
+	s.unsaved[m.spec.Name] = m.row()
+	s.toLaunch = append(s.toLaunch, m)
+}
+
+// row is what is kept of the machine.
+func (m *miner) row() MachineRow {
+	return MachineRow{Name: m.spec.Name, Prior: m.prior, Want: m.want, Asleep: m.asleep, Since: m.since}
+}
+
+// launch starts the commands that the turn has issued, decreases first. When the
+// intents could not be stored only those go out that a limit needs: a price can
+// wait for the disk, the grid cannot. The caller holds s.mu.
+func (s *Site) launch(ctx context.Context, stored bool) {
+	rest := s.toLaunch[:0]
+	for _, down := range []bool{true, false} {
+		for _, m := range s.toLaunch {
+			if m.phase != commanding || m.cancel != nil || (m.act.expect < m.act.before) != down {
+				continue
+			}
+			if !stored && !(down && m.act.order != nil) {
+				rest = append(rest, m)
+				continue
+			}
+			s.command(ctx, m)
+		}
+	}
+	s.toLaunch = rest
+}
+
+// command sends the machine's act to the device, in the background.
+func (s *Site) command(ctx context.Context, m *miner) {
+	gen, to, prior := m.gen, m.act.to, device.Prior(m.prior)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
+	m.cancel = cancel
+	m.act.tries++
+	s.inflight++
+	s.ops.Add(1)
+	go func() {
+		defer s.ops.Done()
+		s.fan <- struct{}{}
+		outcome, err := m.spec.Device.Set(ctx, to, prior)
+		var r sluice.Reading
+		rerr := errors.New("not read")
+		if outcome == sluice.Accepted {
+			// Firmware that answers at once is proven at once.
+			r, rerr = m.spec.Device.Read(ctx)
+		}
+		<-s.fan
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inflight--
+		if m.gen == gen {
+			m.cancel = nil
+			s.answered(m, outcome, err, s.stamp())
+			if rerr == nil {
+				s.seen(m, r, s.stamp())
+			}
+		}
+	}()
+}
+
+// stamp is the site time of something that ends between two turns. The caller
+// holds s.mu.
+func (s *Site) stamp() time.Time {
+	if s.o.Now != nil {
+		if t := s.o.Now(); t.After(s.now) {
+			return t
+		}
+	}
+	return s.now
+}
+
+// answered takes in the device's answer to a command. The caller holds s.mu.
+func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Time) {
+	m.outcome = outcome
+	var refused *device.RefusedError
+	switch {
+	case outcome == sluice.Accepted:
+		m.phase = verifying
+		m.act.nextCheck = at.Add(2 * time.Second)
+	case errors.As(err, &refused) || outcome == sluice.Refused:
+		why := "no reason given"
+		if refused != nil {
+			why = refused.Why
+		}
+		s.alarm(at, sluice.Warning, "command-refused", m.spec.Name,
+			"refused to go to "+m.act.to+": "+why, "it is left alone for 30 minutes; lock it if it needs work")
+		s.giveUp(m, sluice.Refused, at)
+	default:
+		// No usable answer: it may have obeyed. Readings will tell.
+		m.outcome = sluice.Unknown
+		m.readErr = err
+		m.phase = verifying
+		m.act.nextCheck = at.Add(2 * time.Second)
+	}
+}
+
+// seen takes in a reading of a machine that must prove an act.
+func (s *Site) seen(m *miner, r sluice.Reading, at time.Time) {
+	s.observe(m, r, nil, at)
+	if m.phase == verifying && m.proven() {
+		s.finish(m, sluice.ConfirmedByDevice, at)
+	}
+}
+
+// advance moves the acts that wait for their proof: reads the machine again when
+// that is due, commands again when the time is up, gives up after the last try.
+// The caller holds s.mu.
+func (s *Site) advance(ctx context.Context, now time.Time) {
+	for _, m := range s.miners {
+		if m.phase != verifying || m.polling {
+			continue
+		}
+		if now.After(m.act.deadline) {
+			if m.act.tries >= tries {
+				s.alarm(now, sluice.Critical, "command-ignored", m.spec.Name,
+					"said yes to "+m.act.to+" and did not do it", "it is left alone for 30 minutes and counted as it runs; switch its outlet or lock it")
+				s.giveUp(m, m.outcome, now)
+				continue
+			}
+			m.act.deadline = now.Add(m.act.deadline.Sub(m.act.issued))
+			m.act.issued = now
+			m.phase = commanding
+			m.gen++
+			s.toLaunch = append(s.toLaunch, m)
+			continue
+		}
+		if !now.Before(m.act.nextCheck) {
+			// Ever longer pauses: most prove themselves at once or in minutes.
+			m.act.nextCheck = now.Add(max(2*time.Second, now.Sub(m.act.issued)/4))
+			s.check(ctx, m)
+		}
+	}
+}
+
+// check reads a machine that must prove an act, in the background.
+func (s *Site) check(ctx context.Context, m *miner) {
+	gen := m.gen
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
+	m.polling = true
+	s.inflight++
+	s.ops.Add(1)
+	go func() {
+		defer s.ops.Done()
+		s.fan <- struct{}{}
+		r, err := m.spec.Device.Read(ctx)
+		<-s.fan
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inflight--
+		m.polling = false
+		if m.gen != gen {
+			return
+		}
+		if err != nil {
+			s.observe(m, r, err, s.stamp())
+			return
+		}
+		s.seen(m, r, s.stamp())
+	}()
+}
+
+// finish ends an act that is proven.
+func (s *Site) finish(m *miner, o sluice.Outcome, at time.Time) {
+	m.phase = settled
+	m.outcome = o
+	if m.act.to != sluice.ModeSleep {
+		m.asleep = false
+	}
+	s.unsaved[m.spec.Name] = m.row()
+	s.clearAlarm(at, "command-ignored", m.spec.Name)
+	s.clearAlarm(at, "command-refused", m.spec.Name)
+	s.clearAlarm(at, "machine-came-back", m.spec.Name)
+	s.count(m, o, at)
+}
+
+// giveUp ends an act that did not succeed: the machine counts as what it is seen
+// to do, and is left alone for a while.
+func (s *Site) giveUp(m *miner, o sluice.Outcome, at time.Time) {
+	m.phase = settled
+	m.outcome = o
+	m.badUntil = at.Add(timeOut)
+	if !m.read.At.IsZero() {
+		m.want = m.nearest(m.read)
+		m.asleep = m.asleep && m.want == sluice.ModeSleep
+	}
+	s.unsaved[m.spec.Name] = m.row()
+	s.count(m, o, at)
+	s.need("fault")
+}
+
+// count books an act's outcome in its decision and its order.
+func (s *Site) count(m *miner, o sluice.Outcome, at time.Time) {
+	if d := s.openDecisions[m.act.decision]; d != nil && m.act.move >= 0 && m.act.move < len(d.Moves) {
+		mv := &d.Moves[m.act.move]
+		if mv.Outcomes == nil {
+			mv.Outcomes = map[string]int{}
+		}
+		mv.Outcomes[string(o)]++
+		mv.times = append(mv.times, at.Sub(m.act.issued).Seconds())
+		s.dirtyDecision[d.ID] = true
+	}
+	if c := m.act.order; c != nil && (o == sluice.ConfirmedByDevice || o == sluice.ConfirmedByMeter) {
+		after, _ := m.power()
+		c.gone(at, s.atMeter(m.act.before-after), o)
+	}
+}
+
+// need asks the next turn for a new plan.
+func (s *Site) need(why string) {
+	if s.replan == "" {
+		s.replan = why
+	}
+}

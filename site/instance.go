@@ -1,0 +1,261 @@
+package site
+
+import (
+	"math"
+	"sort"
+	"time"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/dispatch"
+	"sluice/feed"
+)
+
+// maxQueued is how many waiting jobs a plan considers, the oldest first: more
+// cannot start within its horizon on a site that is full.
+const maxQueued = 120
+
+// picture is what a plan is made from: the instance and what its names mean.
+type picture struct {
+	in       *dispatch.Instance
+	from     time.Time
+	price    float64 // of the first interval, USD/MWh
+	hash     sluice.Hashprice
+	jobs     map[string]compute.Job // by ID, as the instance knows them
+	counts   map[string]map[string]int
+	limitGen int
+}
+
+// picture draws the site as dispatch sees it: from the interval that now lies
+// in, over n intervals. Machines that may not be moved are not in it: what they
+// draw is taken off the limits. The caller holds s.mu.
+func (s *Site) picture(now time.Time, n int, by sums) *picture {
+	from := now.Truncate(s.o.Step)
+	p := &picture{from: from, jobs: map[string]compute.Job{}, counts: map[string]map[string]int{}, limitGen: s.limitGen}
+	p.hash = sluice.HashpriceFromUSD(s.o.Feeds.Hashprice(now).Value)
+	prices := s.prices(now, n)
+	p.price = prices[0]
+	in := &dispatch.Instance{Start: from.UTC().Format(time.RFC3339), StepMinutes: s.o.Step.Minutes(), Intervals: n}
+	in.PriceUSDPerMW = dispatch.Values(prices)
+	fixed := map[*node]sluice.Watts{} // drawn by what is not in the plan
+	for _, c := range s.classes {
+		s.addClass(p, in, c, now, fixed)
+	}
+	for _, h := range s.hosts {
+		s.addHosts(p, in, h, now)
+	}
+	for _, x := range s.nodes {
+		in.Nodes = append(in.Nodes, s.addNode(x, from, now, n, fixed[x]))
+	}
+	p.in = in
+	return p
+}
+
+// addNode gives a node its limit by interval, less the guard, what is drawn by
+// machines outside the plan, and what its meter shows beyond the readings.
+func (s *Site) addNode(x *node, from, now time.Time, n int, fixed sluice.Watts) dispatch.Node {
+	out := dispatch.Node{Name: x.spec.Name}
+	if x.parent != nil {
+		out.Parent = x.parent.spec.Name
+	}
+	limits := make([]float64, n)
+	any := false
+	for t := range limits {
+		// The strictest limit that holds at any time of the interval.
+		at := from.Add(time.Duration(t) * s.o.Step)
+		limit := s.limitOver(x, later(at, now), at.Add(s.o.Step))
+		limits[t] = math.Inf(1)
+		if limit > 0 {
+			any = true
+			limits[t] = math.Max(0, (s.usable(limit) - fixed - max(x.resid, 0)).KW())
+		}
+	}
+	if any {
+		s := dispatch.Values(limits)
+		out.LimitKW = &s
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// limitOver is the strictest limit of a node within [from, to).
+func (s *Site) limitOver(x *node, from, to time.Time) sluice.Watts {
+	limit := s.limitAt(x, from)
+	for _, c := range s.orders {
+		if c.node == x && (c.State == Active || c.State == Pending) && c.From.Before(to) && from.Before(c.Until) {
+			if limit == 0 || c.limit < limit {
+				limit = max(c.limit, 1)
+			}
+		}
+	}
+	return limit
+}
+
+// addClass puts the machines of a class that may be moved into the instance.
+func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Time, fixed map[*node]sluice.Watts) {
+	steps := func(d time.Duration) int { return max(1, int((d+s.o.Step-1)/s.o.Step)) }
+	d := dispatch.Class{Name: c.spec.Name, Node: c.node.spec.Name, Initial: map[string]int{}}
+	early := earlyUSD
+	for i, m := range c.modes {
+		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
+		if i == 0 {
+			dm.MinIntervals = steps(c.spec.MinOff)
+		}
+		dm.USDPerHour = dispatch.Const(sluice.MiningRevenue(m.HashRate, p.hash, s.o.PoolFee, time.Hour).USD())
+		d.Modes = append(d.Modes, dm)
+	}
+	for i := 1; i < len(c.modes); i++ {
+		d.Switches = append(d.Switches, dispatch.Switch{From: sluice.ModeSleep, To: c.modes[i].Name, USD: wakeUSD, LostMinutes: c.spec.WakeTime.Minutes()})
+		for j := 1; j < len(c.modes); j++ {
+			if i != j {
+				// A new profile settles faster than a wake.
+				d.Switches = append(d.Switches, dispatch.Switch{From: c.modes[j].Name, To: c.modes[i].Name, USD: wakeUSD / 4, LostMinutes: c.spec.WakeTime.Minutes() / 4})
+			}
+		}
+	}
+	dwell := map[string]map[int]int{}
+	for _, m := range c.miners {
+		if !m.available(now, s.o.MaxReadingAge) {
+			w, _ := m.power()
+			w = s.atMeter(w)
+			c.node.path(func(x *node) { fixed[x] += w })
+			continue
+		}
+		mode := m.modelled()
+		d.Initial[mode]++
+		d.Count++
+		least := c.spec.MinOn
+		if mode == sluice.ModeSleep {
+			least = c.spec.MinOff
+		}
+		if left := m.since.Add(least).Sub(p.from); left > 0 && now.Sub(m.since) < least {
+			if dwell[mode] == nil {
+				dwell[mode] = map[int]int{}
+			}
+			dwell[mode][steps(left)]++
+		}
+	}
+	for _, mode := range c.modes {
+		for _, left := range sortedKeys(dwell[mode.Name]) {
+			d.Dwell = append(d.Dwell, dispatch.Dwell{Mode: mode.Name, Units: dwell[mode.Name][left], Left: left})
+		}
+	}
+	p.counts[d.Name] = d.Initial
+	if d.Count > 0 {
+		in.Classes = append(in.Classes, d)
+	}
+}
+
+func sortedKeys(m map[int]int) []int {
+	out := make([]int, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Ints(out)
+	return out
+}
+
+// What a plan pays for wear, so that it does not flutter over cents: a cold
+// start, and each interval by which a dwell is cut short.
+const (
+	wakeUSD  = 0.01
+	earlyUSD = 0.05 // of a unit and interval
+)
+
+// addHosts puts a class of hosts and its jobs into the instance. Units of
+// locked hosts are left out, but for those that jobs still hold.
+func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now time.Time) {
+	use := s.o.Compute.HostUse()
+	d := dispatch.Class{Name: h.spec.Name, Node: h.node.spec.Name, Initial: map[string]int{}}
+	for _, host := range h.spec.Hosts {
+		busy := use[host.Name].UnitsBusy
+		d.Count += busy
+		if _, locked := s.pins[host.Name]; !locked {
+			d.Count += host.Units - busy
+		}
+	}
+	if d.Count == 0 {
+		return
+	}
+	idle := s.atMeter(h.perUnit() - h.unitW).KW()
+	power := s.atMeter(h.perUnit()).KW()
+	d.Modes = []dispatch.Mode{{Name: sluice.ModeIdle, PowerKW: idle, USDPerHour: dispatch.Const(0)}}
+	queued, held := 0, 0
+	for _, j := range s.o.Compute.Jobs() {
+		if j.Class != h.spec.Name || j.State.Ended() || j.State == compute.Stopping {
+			continue
+		}
+		running := j.State == compute.Running || j.State == compute.Starting
+		if !running {
+			if queued++; queued > maxQueued {
+				continue
+			}
+		} else {
+			held += j.Units
+		}
+		in.Jobs = append(in.Jobs, s.job(j, h, running, power, now))
+		p.jobs[j.ID] = j
+	}
+	// Units whose job is on its way out are not free yet, and earn nothing.
+	d.Initial[sluice.ModeJob] = min(held, d.Count)
+	d.Initial[sluice.ModeIdle] = d.Count - d.Initial[sluice.ModeJob]
+	p.counts[d.Name] = d.Initial
+	in.Classes = append(in.Classes, d)
+}
+
+// job is a job as dispatch sees it. What was not sold as interruptible costs
+// more to stop than it could ever save.
+func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, now time.Time) dispatch.Job {
+	left := s.o.Horizon
+	if j.ExpectSeconds > 0 {
+		left = time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second))
+	}
+	d := dispatch.Job{Name: j.ID, Class: h.spec.Name, Units: j.Units, Intervals: max(1, int(math.Ceil(float64(left)/float64(s.o.Step)))),
+		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1}
+	hour := j.RateUSDHour * float64(j.Units)
+	// A restart repeats what was done since the last checkpoint, half of
+	// checkpointEvery on average.
+	d.PreemptUSD = hour * checkpointEvery.Hours() / 2
+	if !j.Interruptible {
+		d.PreemptUSD = firmUSD + hour*24
+	}
+	if j.Deadline != nil {
+		t := int(j.Deadline.Sub(now.Truncate(s.o.Step)) / s.o.Step)
+		if t = max(t, 0); t < int(s.o.Horizon/s.o.Step) {
+			d.Deadline = &t
+			d.LateUSDPerInterval = hour * s.o.Step.Hours()
+		}
+	}
+	return d
+}
+
+const (
+	checkpointEvery = 20 * time.Minute
+	// firmUSD is what stopping a job counts that was not sold as interruptible.
+	firmUSD = 10_000
+)
+
+// prices is what a plan expects energy to cost: the price in force for this
+// interval; then the day-ahead price of each hour, drawn toward the price in
+// force with a time constant of an hour, since scarcity outlasts an interval but
+// not an afternoon. Where no day-ahead price is known the price in force stays.
+func (s *Site) prices(now time.Time, n int) []float64 {
+	from := now.Truncate(s.o.Step)
+	rt := s.o.Feeds.At(feed.RealTimePrice, now)
+	da := s.o.Feeds.Series(feed.DayAheadPrice, now, s.o.Step, n)
+	out := make([]float64, n)
+	for t := range out {
+		out[t] = rt.Value
+		if t > 0 && t < len(da) && da[t].Known {
+			w := math.Exp(-from.Add(time.Duration(t)*s.o.Step).Sub(from).Hours() / 1.0)
+			out[t] = w*rt.Value + (1-w)*da[t].Value
+		}
+	}
+	return out
+}

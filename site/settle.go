@@ -1,0 +1,245 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/feed"
+	"sluice/ledger"
+)
+
+// accrue adds what has been measured since the newest turn to the interval that
+// runs, at the power that was read at its end. The caller holds s.mu.
+func (s *Site) accrue(now time.Time, by sums) {
+	if s.acc.From.IsZero() {
+		s.acc = Progress{From: now.Truncate(s.o.Step), At: now}
+		return
+	}
+	d := now.Sub(s.acc.At)
+	if d <= 0 {
+		return
+	}
+	load, source := s.load(s.root(), by, now)
+	s.acc.add(d, load, by, source != sluice.SourceMeter)
+	s.acc.At = now
+	s.costRun(now, d)
+}
+
+func (p *Progress) add(d time.Duration, load sluice.Watts, by sums, unmetered bool) {
+	ws := func(w sluice.Watts) int64 { return sluice.MulDiv(int64(w), int64(d), int64(time.Second)) }
+	p.MeterWs += ws(load)
+	p.MiningWs += ws(by.mining)
+	p.AIWs += ws(by.ai)
+	p.HashTH += int64(math.Round(float64(by.hash) * d.Seconds()))
+	p.Unmetered = p.Unmetered || unmetered
+}
+
+// settle posts every interval that has ended by now. What was measured in a turn
+// that reaches into the next interval is shared between them by time. The caller
+// holds stepMu, not s.mu.
+func (s *Site) settle(ctx context.Context, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		p := s.acc
+		end := p.From.Add(s.o.Step)
+		if p.From.IsZero() || now.Before(end) {
+			return nil
+		}
+		mine, rest := p.split(end)
+		iv := s.interval(mine, end)
+		uses := s.o.Compute.Meter(end)
+		iv.Jobs = jobUses(uses)
+		entries, err := ledger.Settle(s.o.Name, iv)
+		if err != nil {
+			return err
+		}
+		rec, err := settledOf(iv, entries)
+		if err != nil {
+			return err
+		}
+		wctx, cancel := context.WithTimeout(ctx, storeWait)
+		err = s.o.Store.Settle(wctx, entries, uses, rec, rest)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("settling %s: %w", p.From.Format(time.RFC3339), err)
+		}
+		s.o.Compute.Billed(uses)
+		s.acc = rest
+		s.today.add(rec)
+		s.settled = append(s.settled, rec)
+		if err := s.correct(ctx, now); err != nil {
+			return err
+		}
+	}
+}
+
+// split cuts what was measured at the end of its interval, in proportion to
+// time: the part before belongs to it, the rest to the next.
+func (p Progress) split(end time.Time) (mine, rest Progress) {
+	rest = Progress{From: end, At: p.At}
+	over := p.At.Sub(end)
+	if over <= 0 {
+		rest.At = end
+		return p, rest
+	}
+	whole := p.At.Sub(p.From)
+	mine = p
+	cut := func(v *int64, to *int64) {
+		part := sluice.MulDiv(*v, int64(over), int64(whole))
+		*v -= part
+		*to = part
+	}
+	cut(&mine.MeterWs, &rest.MeterWs)
+	cut(&mine.MiningWs, &rest.MiningWs)
+	cut(&mine.AIWs, &rest.AIWs)
+	cut(&mine.HashTH, &rest.HashTH)
+	mine.At = end
+	rest.Unmetered, rest.Estimated = p.Unmetered, p.Estimated
+	return mine, rest
+}
+
+// interval is what the books are told of an interval.
+func (s *Site) interval(p Progress, end time.Time) ledger.Interval {
+	// The price in force over the interval, as known when it has ended.
+	price := s.o.Feeds.At(feed.RealTimePrice, end.Add(-time.Nanosecond))
+	hp := s.o.Feeds.Hashprice(end.Add(-time.Nanosecond))
+	wh := func(ws int64) sluice.WattHours { return sluice.WattHours(sluice.MulDiv(ws, 1, 3600)) }
+	return ledger.Interval{
+		From: p.From, To: end,
+		MeterWh: wh(p.MeterWs), MeterEstimated: p.Unmetered || p.Estimated,
+		MiningWh: wh(p.MiningWs), AIWh: wh(p.AIWs),
+		EnergyPrice: sluice.EnergyPriceOf(price.Value), PriceOrigin: price.Origin,
+		PricePublished: price.AsOf, PriceEstimated: price.Estimated || price.Stale || !price.Known,
+		TeraHashes: p.HashTH, Hashprice: sluice.HashpriceFromUSD(hp.Value),
+		HashpriceOrigin: hp.Origin, HashpriceEstimated: hp.Estimated || hp.Stale,
+		PoolFeePPM: int64(math.Round(s.o.PoolFee * 1e6)),
+	}
+}
+
+// gap books the time in which no Sluice ran, after a restart: energy at the
+// power that was last measured, marked as estimated. Longer gaps than a day are
+// not guessed: they are an alarm. The caller holds s.mu or is New.
+func (s *Site) gap(now time.Time) {
+	d := now.Sub(s.acc.At)
+	if s.acc.From.IsZero() || d <= 0 {
+		return
+	}
+	measured := s.acc.At.Sub(s.acc.From)
+	if d > 24*time.Hour || measured <= 0 {
+		s.alarm(now, sluice.Warning, "books-gap", s.o.Name,
+			"nothing was measured from "+s.acc.At.Format(time.RFC3339)+" to "+now.Format(time.RFC3339),
+			"enter the energy of this time by hand from the utility's meter")
+		s.acc = Progress{From: now.Truncate(s.o.Step), At: now}
+		return
+	}
+	grow := func(v *int64) { *v += sluice.MulDiv(*v, int64(d), int64(measured)) }
+	grow(&s.acc.MeterWs)
+	grow(&s.acc.MiningWs)
+	grow(&s.acc.AIWs)
+	grow(&s.acc.HashTH)
+	s.acc.At = now
+	s.acc.Estimated = true
+}
+
+// jobUses sums the jobs' use up by tenant and class: the journal has a line for
+// each, what each job has used stands in the job's own record.
+func jobUses(uses []compute.Use) []ledger.JobUse {
+	type key struct {
+		tenant, class string
+		rate          float64
+	}
+	at := map[key]int{}
+	var out []ledger.JobUse
+	var jobs []int
+	for _, u := range uses {
+		k := key{u.Tenant, u.Class, u.RateUSDHour}
+		i, ok := at[k]
+		if !ok {
+			i = len(out)
+			at[k] = i
+			out = append(out, ledger.JobUse{Tenant: u.Tenant, Class: u.Class,
+				RatePerUnitHour: sluice.MoneyOfUSD(u.RateUSDHour), Amount: new(sluice.Money)})
+			jobs = append(jobs, 0)
+		}
+		out[i].UnitMilliseconds += u.ToUnitMS - u.FromUnitMS
+		*out[i].Amount += u.Amount
+		out[i].JobID = u.JobID
+		if jobs[i]++; jobs[i] > 1 {
+			out[i].JobID = fmt.Sprintf("%d jobs", jobs[i])
+		}
+	}
+	return out
+}
+
+// correctFor is how long a settled interval is watched for a restated price.
+const correctFor = 48 * time.Hour
+
+// correct posts the differences of settled intervals whose price has been
+// restated since. The caller holds s.mu.
+func (s *Site) correct(ctx context.Context, now time.Time) error {
+	for len(s.settled) > 0 && now.Sub(s.settled[0].To) > correctFor {
+		s.settled = s.settled[1:]
+	}
+	for i := range s.settled {
+		r := &s.settled[i]
+		price := s.o.Feeds.Known(feed.RealTimePrice, r.To.Add(-time.Nanosecond), now)
+		next := sluice.EnergyPriceOf(price.Value)
+		if !price.Known || price.Stale || next == r.Interval.EnergyPrice {
+			continue
+		}
+		iv := r.Interval
+		iv.EnergyPrice, iv.PriceOrigin, iv.PricePublished, iv.PriceEstimated = next, price.Origin, price.AsOf, price.Estimated
+		entries, err := ledger.Correct(s.o.Name, r.Interval, iv, r.Corrections+1)
+		if err != nil {
+			return err
+		}
+		rec := *r
+		rec.Interval, rec.EnergyPrice, rec.PriceOrigin = iv, next, price.Origin
+		rec.Corrections++
+		rec.EnergyCost = iv.MeterWh.Cost(next)
+		wctx, cancel := context.WithTimeout(ctx, storeWait)
+		err = s.o.Store.Settle(wctx, entries, nil, rec, Progress{})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("correcting %s: %w", r.From.Format(time.RFC3339), err)
+		}
+		*r = rec
+	}
+	return nil
+}
+
+// settledOf sums up what was posted.
+func settledOf(iv ledger.Interval, entries []ledger.Entry) (Settled, error) {
+	kept := iv
+	kept.Jobs = nil // a restated price changes only the energy
+	r := Settled{From: iv.From, To: iv.To, MeterWh: iv.MeterWh, MiningWh: iv.MiningWh, AIWh: iv.AIWh,
+		EnergyPrice: iv.EnergyPrice, PriceOrigin: iv.PriceOrigin,
+		Estimated: iv.MeterEstimated || iv.PriceEstimated, Interval: kept}
+	all := func(yield func(ledger.Entry, error) bool) {
+		for _, e := range entries {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+	income, err := ledger.IncomeStatement(all, iv.From, iv.To)
+	if err != nil {
+		return r, err
+	}
+	for _, d := range income {
+		r.EnergyCost += d.EnergyCost
+		switch d.Division {
+		case sluice.Mining:
+			r.MiningRev = d.Revenue - d.OtherCost
+			r.MiningEnergy = d.EnergyCost
+		case sluice.AI:
+			r.AIRev = d.Revenue - d.OtherCost
+		}
+	}
+	return r, nil
+}
