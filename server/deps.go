@@ -6,16 +6,17 @@ import (
 	"time"
 
 	"sluice/compute"
+	"sluice/ledger"
 	"sluice/site"
 )
 
 // Site is the controller as the server needs it. All methods may be called from
 // any goroutine at any time; times are site time.
 type Site interface {
-	// Status is the site at a glance at now.
-	Status(now time.Time) site.Status
-	// Machines returns those that match, sorted by name.
-	Machines(f MachineFilter) []site.Machine
+	// Status is the site at a glance, as of its newest turn.
+	Status() site.Status
+	// Machines returns all, sorted by name.
+	Machines() []site.Machine
 	// Machine returns one, or NotFound.
 	Machine(name string) (site.Machine, error)
 	Pin(ctx context.Context, p site.Pin) error
@@ -24,14 +25,14 @@ type Site interface {
 	Curtail(ctx context.Context, o site.CurtailmentOrder) (site.Curtailment, error)
 	PreviewCurtailment(ctx context.Context, o site.CurtailmentOrder) (site.Preview, error)
 	CancelCurtailment(ctx context.Context, id, by string) (site.Curtailment, error)
-	// Curtailment returns one, or NotFound.
-	Curtailment(ctx context.Context, id string) (site.Curtailment, error)
 	// Curtailments returns the newest first, at most limit.
 	Curtailments(ctx context.Context, limit int) ([]site.Curtailment, error)
 
 	// Decisions returns the newest first, at most limit, with an ID below before
 	// (0: from the newest).
 	Decisions(ctx context.Context, before int64, limit int) ([]site.Decision, error)
+	// Decision returns one, or NotFound.
+	Decision(ctx context.Context, id int64) (site.Decision, error)
 	// Alarms returns the open ones, or all, the newest first, at most limit, with
 	// an ID below before (0: from the newest).
 	Alarms(ctx context.Context, all bool, before int64, limit int) ([]site.Alarm, error)
@@ -40,18 +41,6 @@ type Site interface {
 	// Subscribe returns a channel of events and a function that ends it. The
 	// site never waits for the channel to be read.
 	Subscribe(buffer int) (<-chan site.Event, func())
-}
-
-// MachineFilter selects machines; an empty field matches all.
-type MachineFilter struct {
-	State, Class, Node string
-	Kind               string // miner or host
-}
-
-// Match says whether the machine is selected.
-func (f MachineFilter) Match(m site.Machine) bool {
-	ok := func(want, have string) bool { return want == "" || want == have }
-	return ok(f.State, m.State) && ok(f.Class, m.Class) && ok(f.Node, m.Node) && ok(f.Kind, string(m.Kind))
 }
 
 // Jobs is the AI side as the server needs it.
@@ -84,6 +73,23 @@ type Submission struct {
 	Env     map[string]string // over the task's envs
 	By      string            // who
 	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
+}
+
+// Books is the journal as the server needs it.
+type Books interface {
+	// Balances returns what each account holds, sorted by account.
+	Balances(ctx context.Context) ([]ledger.Balance, error)
+	// Entries returns those that match, in the journal's order.
+	Entries(ctx context.Context, f EntryFilter) ([]ledger.Entry, error)
+	// ExportHledger writes the whole journal in hledger's format.
+	ExportHledger(ctx context.Context, w io.Writer) error
+}
+
+// EntryFilter selects entries; empty fields match all.
+type EntryFilter struct {
+	From, To time.Time // half-open, by the entry's time
+	After    string    // only those that come after the entry of this ID
+	Limit    int       // at most so many
 }
 
 // Backup writes a consistent copy of the running site's state to the file dest,

@@ -34,7 +34,6 @@ var objects = map[string]string{
 	"Sample": "One point of the site's history", "Job": "A piece of AI work", "ErrorModel": "A problem, RFC 9457",
 	"ErrorDetail": "One part of a problem", "Order": "A curtailment to order", "PinOrder": "A pin to set", "TaskOrder": "A task to submit",
 	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
-	"Amount": "An amount of a commodity",
 }
 
 // properties says what fields of the other packages' types are, by Type.field or
@@ -47,8 +46,9 @@ var properties = map[string]string{
 	"gpus": "GPUs", "gpus_busy": "GPUs that jobs hold", "pin": "The hand on it, if any", "error": "What its last reading or act failed with",
 	"now": "Site time", "shed": "What is shed, in order", "note": "What to know about it", "parent": "The node above; none at the root",
 	"decision": "Number of the decision", "outcome": "How far it is proven: unknown, refused, accepted, confirmed by device, confirmed by meter",
-	"account": "Account, from the top down with colons", "commodity": "What is counted: micro-USD, Wh, sats", "amount": "Amount, a whole number of the commodity's smallest unit",
-	"memo": "Remark", "postings": "Legs; they add up to zero in each commodity", "kind": "What it is",
+	"account": "Account, from the top down with colons", "commodity": "What is counted: USD, or another currency carried as such", "amount": "Amount, a whole number of the commodity's smallest unit",
+	"amount_micro": "Amount in millionths of the commodity, debit positive", "corrects": "ID of the entry that it mends",
+	"meta": "Where the figures come from, and quantities", "memo": "Remark", "postings": "Legs; they add up to zero in each commodity", "kind": "What it is",
 
 	"Status.demo": "Whether this is the demonstration, not a real site", "Status.speed": "Virtual seconds per second",
 	"Status.mode": "observe (plans, touches nothing) or control", "Status.limit_kw": "Limit in force at the grid connection now, in kilowatts",

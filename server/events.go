@@ -121,7 +121,7 @@ func (s *Server) events(ctx context.Context, w io.Writer) error {
 		}
 		if err == nil && ready && changed {
 			ready, changed = false, false
-			err = writeEvent(w, site.Event{Kind: "status", Data: s.o.Site.Status(s.o.Now())})
+			err = writeEvent(w, site.Event{Kind: "status", Data: s.o.Site.Status()})
 			pace.Reset(statusEvery)
 		}
 		if err != nil {

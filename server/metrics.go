@@ -18,7 +18,7 @@ import (
 // nothing between scrapes.
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	now := s.o.Now()
-	st := s.o.Site.Status(now)
+	st := s.o.Site.Status()
 	var e exposition
 
 	e.family("sluice_info", "The running site; always 1.")

@@ -7,11 +7,65 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
+
+	"sluice/ledger"
 
 	"github.com/danielgtaylor/huma/v2"
 )
 
 func (s *Server) bookRoutes() {
+	books := func() (Books, error) {
+		if s.o.Books == nil {
+			return nil, absent("books")
+		}
+		return s.o.Books, nil
+	}
+
+	huma.Register(s.api, operation("balance", "GET", "/ledger/balance", "books", "What each account holds",
+		"Sorted by account; debits are positive, so that they all add up to zero in each commodity. In one page."),
+		func(ctx context.Context, _ *struct{}) (*body[Page[ledger.Balance]], error) {
+			b, err := books()
+			if err != nil {
+				return nil, err
+			}
+			bs, err := b.Balances(ctx)
+			if err != nil {
+				return nil, problem(err)
+			}
+			return pageOf(bs, len(bs), func(ledger.Balance) string { return "" }), nil
+		})
+
+	huma.Register(s.api, operation("entries", "GET", "/ledger/entries", "books", "The journal", "Entries of [from, to), in the journal's order."),
+		func(ctx context.Context, in *struct {
+			paging
+			From time.Time `query:"from" doc:"Start, site time"`
+			To   time.Time `query:"to" doc:"End, site time"`
+		}) (*body[Page[ledger.Entry]], error) {
+			b, err := books()
+			if err != nil {
+				return nil, err
+			}
+			es, err := b.Entries(ctx, EntryFilter{From: in.From.UTC(), To: in.To.UTC(), After: in.After, Limit: in.Limit + 1})
+			if err != nil {
+				return nil, problem(err)
+			}
+			return pageOf(es, in.Limit, func(e ledger.Entry) string { return e.ID }), nil
+		})
+
+	export := operation("export", "GET", "/ledger/export", "books", "The whole journal for another program", "For hledger: `hledger -f - check` reads it.")
+	export.Responses = streamDoc("text/plain; charset=utf-8", "The journal")
+	huma.Register(s.api, export, func(_ context.Context, _ *struct {
+		Format string `query:"format" enum:"hledger" default:"hledger" doc:"The other program's format"`
+	}) (*huma.StreamResponse, error) {
+		b, err := books()
+		if err != nil {
+			return nil, err
+		}
+		return s.streamed("text/plain; charset=utf-8", map[string]string{"Content-Disposition": `attachment; filename="sluice.journal"`},
+			buffered(b.ExportHledger)), nil
+	})
+
 	backup := operation("backup", "POST", "/backup", "books", "Take a backup",
 		"Answers with the copy itself: the state of the running site at one instant, for `sluice restore`.")
 	backup.Responses = streamDoc("application/octet-stream", "The copy")

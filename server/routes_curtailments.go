@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice"
@@ -62,6 +63,10 @@ func (o Order) order(now time.Time) (site.CurtailmentOrder, error) {
 	return out, nil
 }
 
+func noOrder(id string) error {
+	return newProblem(http.StatusNotFound, "there is no curtailment "+clip(id), "sluice curtail list shows them")
+}
+
 func (s *Server) curtailmentRoutes() {
 	huma.Register(s.api, operation("curtailments", "GET", "/curtailments", "curtailments", "Orders and how they were obeyed", "The newest first."),
 		func(ctx context.Context, in *struct{ paging }) (*body[Page[site.Curtailment]], error) {
@@ -70,12 +75,9 @@ func (s *Server) curtailmentRoutes() {
 				return nil, problem(err)
 			}
 			if in.After != "" {
-				i := 0
-				for i < len(all) && all[i].ID != in.After {
-					i++
-				}
-				if i == len(all) {
-					return nil, unknown("order", in.After)
+				i := slices.IndexFunc(all, func(c site.Curtailment) bool { return c.ID == in.After })
+				if i < 0 {
+					return nil, noOrder(in.After)
 				}
 				all = all[i+1:]
 			}
@@ -86,7 +88,15 @@ func (s *Server) curtailmentRoutes() {
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"100" doc:"ID of the order"`
 		}) (*body[site.Curtailment], error) {
-			return answer(s.o.Site.Curtailment(ctx, in.ID))
+			all, err := s.o.Site.Curtailments(ctx, maxOrders)
+			if err != nil {
+				return nil, problem(err)
+			}
+			i := slices.IndexFunc(all, func(c site.Curtailment) bool { return c.ID == in.ID })
+			if i < 0 {
+				return nil, noOrder(in.ID)
+			}
+			return &body[site.Curtailment]{all[i]}, nil
 		})
 
 	curtail := operation("curtail", "POST", "/curtailments", "curtailments", "Order a curtailment",

@@ -2,9 +2,7 @@ package server
 
 import (
 	"context"
-	"sort"
 
-	"sluice"
 	"sluice/site"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,9 +28,14 @@ func (s *Server) machineRoutes() {
 			Node  string `query:"node" doc:"Its node"`
 			Kind  string `query:"kind" enum:"miner,host" doc:"What it is"`
 		}) (*body[Page[site.Machine]], error) {
-			ms := s.o.Site.Machines(MachineFilter{State: in.State, Class: in.Class, Node: in.Node, Kind: in.Kind})
-			if in.After != "" {
-				ms = ms[sort.Search(len(ms), func(i int) bool { return ms[i].Name > in.After }):]
+			is := func(want, have string) bool { return want == "" || want == have }
+			var ms []site.Machine
+			for _, m := range s.o.Site.Machines() {
+				if m.Name > in.After && is(in.State, m.State) && is(in.Class, m.Class) && is(in.Node, m.Node) && is(in.Kind, string(m.Kind)) {
+					if ms = append(ms, m); len(ms) > in.Limit {
+						break
+					}
+				}
 			}
 			return pageOf(ms, in.Limit, func(m site.Machine) string { return m.Name }), nil
 		})
@@ -73,9 +76,4 @@ func who(by string) string {
 		return "api"
 	}
 	return by
-}
-
-// unknown says that a list has no such thing.
-func unknown(what, id string) error {
-	return problem(sluice.Errorf(sluice.NotFound, "", "there is no %s %s", what, clip(id)))
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"sluice"
 	"sluice/site"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -63,7 +62,7 @@ func (s *Server) siteRoutes() {
 	huma.Register(s.api, operation("status", "GET", "/site", "site", "The site at a glance",
 		"Load by use against the limit, prices, margin, machines and jobs by state, feeds, open alarms, orders and the merit order."),
 		func(_ context.Context, _ *struct{}) (*body[site.Status], error) {
-			return &body[site.Status]{s.o.Site.Status(s.o.Now())}, nil
+			return &body[site.Status]{s.o.Site.Status()}, nil
 		})
 
 	huma.Register(s.api, operation("decisions", "GET", "/decisions", "site", "What was decided, and why",
@@ -84,14 +83,7 @@ func (s *Server) siteRoutes() {
 		func(ctx context.Context, in *struct {
 			ID int64 `path:"id" minimum:"1" maximum:"9007199254740991" doc:"Number of the decision"`
 		}) (*body[site.Decision], error) {
-			ds, err := s.o.Site.Decisions(ctx, in.ID+1, 1)
-			if err == nil && (len(ds) == 0 || ds[0].ID != in.ID) {
-				err = sluice.Errorf(sluice.NotFound, "sluice decisions lists them", "there is no decision %d", in.ID)
-			}
-			if err != nil {
-				return nil, problem(err)
-			}
-			return &body[site.Decision]{ds[0]}, nil
+			return answer(s.o.Site.Decision(ctx, in.ID))
 		})
 
 	huma.Register(s.api, operation("alarms", "GET", "/alarms", "site", "What a person should know",

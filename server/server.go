@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Site   Site
 	Jobs   Jobs
+	Books  Books
 	Backup Backup
 	Now    func() time.Time // site time
 
