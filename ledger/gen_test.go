@@ -51,7 +51,7 @@ func genInterval() *rapid.Generator[Interval] {
 
 func genJob() *rapid.Generator[JobUse] {
 	return rapid.Custom(func(t *rapid.T) JobUse {
-		return JobUse{
+		j := JobUse{
 			JobID:            rapid.StringMatching(`[0-9]{1,3}`).Draw(t, "id"),
 			Tenant:           genName().Draw(t, "tenant"),
 			Name:             genName().Draw(t, "name"),
@@ -60,6 +60,11 @@ func genJob() *rapid.Generator[JobUse] {
 			RatePerUnitHour:  sluice.Money(rapid.Int64Range(0, 10_000_000).Draw(t, "rate")),
 			Credit:           sluice.Money(rapid.Int64Range(0, 500_000).Draw(t, "credit")),
 		}
+		if rapid.Bool().Draw(t, "charged") {
+			a := max(0, j.Price()+sluice.Money(rapid.IntRange(-1, 1).Draw(t, "rounding")))
+			j.Amount = &a
+		}
+		return j
 	})
 }
 

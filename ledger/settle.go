@@ -39,10 +39,21 @@ type JobUse struct {
 	UnitMilliseconds           int64        // milliseconds times units held
 	RatePerUnitHour            sluice.Money // agreed
 	Credit                     sluice.Money // given back for what was promised and not kept, 0 or more
+	// Amount is the price where the metering has computed it, as what the job's
+	// whole use costs less what was charged before, so that roundings do not add
+	// up; within a micro-dollar of what Price computes. Nil: Price computes it.
+	Amount *sluice.Money
 }
 
-// Price returns what the use costs before credits: ms · rate ÷ 3.6·10⁶.
+// Price returns what is charged before credits: Amount, or ms · rate ÷ 3.6·10⁶.
 func (j JobUse) Price() sluice.Money {
+	if j.Amount != nil {
+		return *j.Amount
+	}
+	return j.price()
+}
+
+func (j JobUse) price() sluice.Money {
 	return sluice.Money(sluice.MulDiv(j.UnitMilliseconds, int64(j.RatePerUnitHour), 3_600_000))
 }
 
@@ -83,6 +94,12 @@ func (in Interval) check() error {
 			within("the use of job "+j.JobID+" (unit ms)", j.UnitMilliseconds, 0, maxUnitMs),
 			within("the rate of job "+j.JobID+" (µ$)", int64(j.RatePerUnitHour), 0, maxJobMoney),
 			within("the credit of job "+j.JobID+" (µ$)", int64(j.Credit), 0, maxJobMoney))
+		if err := cmp.Or(errs...); err != nil {
+			return err // before a product of it is taken
+		}
+		if p := int64(j.price()); j.Amount != nil {
+			errs = append(errs, within("the charge of job "+j.JobID+" (µ$)", int64(*j.Amount), max(p-1, 0), p+1))
+		}
 	}
 	return cmp.Or(errs...)
 }
@@ -221,7 +238,7 @@ func aiPart(in Interval) part {
 		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.JobID, b.JobID),
 			strings.Compare(a.Class, b.Class), strings.Compare(a.Name, b.Name),
 			cmp.Compare(a.UnitMilliseconds, b.UnitMilliseconds),
-			cmp.Compare(a.RatePerUnitHour, b.RatePerUnitHour), cmp.Compare(a.Credit, b.Credit))
+			cmp.Compare(a.RatePerUnitHour, b.RatePerUnitHour), cmp.Compare(a.Price(), b.Price()), cmp.Compare(a.Credit, b.Credit))
 	})
 	var ps []Posting
 	var ms int64
@@ -236,12 +253,11 @@ func aiPart(in Interval) part {
 		for _, j := range jobs[:n] {
 			ms += j.UnitMilliseconds
 			memo := text(fmt.Sprintf("job %s %s on %s", j.JobID, j.Name, j.Class))
-			price := j.Price()
-			ps = append(ps, Posting{AccountAIRevenue(tenant), USD, -price, memo})
+			ps = append(ps, Posting{AccountAIRevenue(tenant), USD, -j.Price(), memo})
 			if j.Credit != 0 {
 				ps = append(ps, Posting{AccountCredits(tenant), USD, j.Credit, memo})
 			}
-			ps[owed].Amount += price - j.Credit
+			ps[owed].Amount += j.Price() - j.Credit
 		}
 		jobs = jobs[n:]
 	}

@@ -99,6 +99,11 @@ func TestSettleByHand(t *testing.T) {
 	}
 }
 
+// charged is a use that costs 2 and is charged the amount.
+func charged(amount sluice.Money) JobUse {
+	return JobUse{UnitMilliseconds: 3_600_000, RatePerUnitHour: 2, Amount: &amount}
+}
+
 func TestSettleEdges(t *testing.T) {
 	base := Interval{From: day, To: day.Add(time.Minute)}
 	if es := settle(t, base); len(es) != 0 {
@@ -127,6 +132,8 @@ func TestSettleEdges(t *testing.T) {
 		"hashprice":        func(in *Interval) { in.Hashprice = -1 },
 		"negative use":     func(in *Interval) { in.Jobs = []JobUse{{UnitMilliseconds: -1}} },
 		"negative rate":    func(in *Interval) { in.Jobs = []JobUse{{RatePerUnitHour: -1}} },
+		"charge forgotten": func(in *Interval) { in.Jobs = []JobUse{charged(0)} },
+		"charge doubled":   func(in *Interval) { in.Jobs = []JobUse{charged(4)} },
 		"credit as charge": func(in *Interval) { in.Jobs = []JobUse{{Credit: -1}} },
 	} {
 		in := base
