@@ -1,0 +1,131 @@
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/device"
+	"sluice/device/antminer"
+	"sluice/device/luxos"
+	"sluice/sim"
+)
+
+// specs makes n miners, models in turn.
+func specs(n int) []sim.MinerSpec {
+	models := sim.Models()
+	out := make([]sim.MinerSpec, n)
+	for i := range out {
+		m := models[i%len(models)]
+		out[i] = sim.MinerSpec{
+			Name: fmt.Sprintf("m%04d", i), Model: m.Name, Dialect: m.Dialect, Node: "feeder-" + strconv.Itoa(i%2),
+			Modes: m.Modes, Default: m.Default, Seed: uint64(i),
+		}
+	}
+	return out
+}
+
+func driver(f *sim.Fleet, i int) device.Miner {
+	if f.Spec(i).Dialect == sim.LuxOS {
+		return luxos.New(f.Address(i))
+	}
+	return antminer.New(f.Address(i))
+}
+
+// each runs do for every miner with a site controller's worth of workers.
+func each(tb testing.TB, drivers []device.Miner, do func(i int, m device.Miner) error) {
+	tb.Helper()
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range 128 {
+		wg.Go(func() {
+			for i := range next {
+				if err := do(i, drivers[i]); err != nil {
+					tb.Errorf("miner %d: %v", i, err)
+				}
+			}
+		})
+	}
+	for i := range drivers {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// rss returns the process's resident memory in MB, 0 where /proc is absent.
+func rss() float64 {
+	b, _ := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.Atoi(f[1])
+	return float64(pages*os.Getpagesize()) / 1e6
+}
+
+// BenchmarkCurtail4000 is the wall time from the order to the last machine that
+// says it sleeps: Set and Read of all, drivers and machines in one process.
+func BenchmarkCurtail4000(b *testing.B) {
+	before := rss()
+	start := time.Now()
+	f, err := sim.StartFleet(specs(4000), sim.FleetOptions{Instant: true, StatePath: filepath.Join(b.TempDir(), "miners")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	b.ReportMetric(float64(time.Since(start).Milliseconds()), "start-ms")
+	runtime.GC()
+	b.ReportMetric(rss()-before, "idle-MB")
+	drivers := make([]device.Miner, f.Len())
+	priors := make([]device.Prior, f.Len())
+	for i := range drivers {
+		drivers[i] = driver(f, i)
+	}
+	ctx := context.Background()
+	each(b, drivers, func(i int, m device.Miner) (err error) { priors[i], err = m.Prior(ctx); return })
+	b.ResetTimer()
+	for b.Loop() {
+		each(b, drivers, func(_ int, m device.Miner) error {
+			if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
+				return err
+			}
+			r, err := m.Read(ctx)
+			if err == nil && r.Mode != sluice.ModeSleep {
+				err = fmt.Errorf("reads %q", r.Mode)
+			}
+			return err
+		})
+		b.StopTimer()
+		each(b, drivers, func(i int, m device.Miner) error {
+			_, err := m.Set(ctx, sluice.ModeMine, priors[i])
+			return err
+		})
+		b.StartTimer()
+	}
+	b.ReportMetric(rss()-before, "busy-MB")
+}
+
+// BenchmarkPoll4000 reads every machine once.
+func BenchmarkPoll4000(b *testing.B) {
+	f, err := sim.StartFleet(specs(4000), sim.FleetOptions{Instant: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	drivers := make([]device.Miner, f.Len())
+	for i := range drivers {
+		drivers[i] = driver(f, i)
+	}
+	for b.Loop() {
+		each(b, drivers, func(_ int, m device.Miner) error { _, err := m.Read(context.Background()); return err })
+	}
+}
