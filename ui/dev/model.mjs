@@ -202,6 +202,7 @@ export class Site {
         { name: 'carbon/intensity', value: 384, unit: 'g/kWh', as_of: this.iso(new Date(this.now - 9.5 * 3.6e6)), origin: 'csv', stale: true, note: 'older than 6 h: the yearly mean is used' },
       ],
       alarms: this.alarms, curtailments: this.curtailments.filter((c) => c.state === 'active'),
+      today: { mining_usd: 9120, ai_usd: 21440, energy_usd: 6210, margin_usd: 24350, energy_mwh: 224.6 },
       plan: { at: this.iso(), decision: this.decisions.length, horizon_hours: 24, objective_usd: 41200, bound_usd: 41230, feasible: true, solve_ms: 14.2, step_ms: 61.4 },
       strikes: [...classes.map((c) => ({ class: c.name, division: 'mining', model: c.model, mode: 'mine', units: c.n, running: this.machines.filter((m) => m.class === c.name && m.state === 'mining').length, kw: sum(this.machines, (m) => (m.class === c.name ? m.power_kw : 0)), strike_usd_per_mwh: c.strike, interruptible: false })), gpus(true, 1320, 0.6), gpus(true, 1500, 0.4), gpus(false, 2450, 0.7), gpus(false, 2900, 0.3)].sort((a, b) => a.strike_usd_per_mwh - b.strike_usd_per_mwh),
     }

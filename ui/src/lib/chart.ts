@@ -57,7 +57,7 @@ export function options(x: () => [number, number], onCursor: (i: number | null) 
     ],
     axes: [
       {
-        ...axis, space: 70, incrs: xTicks,
+        ...axis, space: 70, size: 32, incrs: xTicks,
         grid: { stroke: c('--line'), width: 1 },
         values: (_u, at) => at.map((t) => (t % 86400 === 0 ? days.format(t * 1000) : hourMinute(t * 1000))),
       },
@@ -69,6 +69,7 @@ export function options(x: () => [number, number], onCursor: (i: number | null) 
       {
         ...axis, scale: 'price', side: 1, size: 52, stroke: c('--price'), grid: { show: false },
         splits: priceSplits,
+        filter: (_u: uPlot, v: number[]) => v, // uPlot's own drops most labels of a bent scale
         values: (_u, v) => v.map(priceLabel),
       },
     ],

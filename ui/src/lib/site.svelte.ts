@@ -78,6 +78,11 @@ class Live {
     this.#waker?.()
   }
 
+  /** Takes in a machine as the server answered with it. */
+  put(m: Machine) {
+    this.machines = this.machines.map((x) => (x.name === m.name ? m : x))
+  }
+
   async #session(signal: AbortSignal) {
     this.status = await get<Status>('site', signal)
     await Promise.all([this.#lists(), this.#readMachines()])
