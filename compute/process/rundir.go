@@ -1,0 +1,187 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/compute"
+)
+
+// Files of a run's folder.
+const (
+	lockFile   = "lock"
+	specFile   = "spec.json"   // what to run; holds the environment, hence 0600
+	keeperFile = "keeper.json" // written by the keeper before it forks
+	stopFile   = "stop.json"   // written by the server before it signals
+	exitFile   = "exit.json"   // written by the keeper when nothing of the job is left
+	traceFile  = "keeper.log"  // what the keeper itself has to say
+	setupFile  = "setup.sh"
+	runFile    = "run.sh"
+)
+
+// started is what the keeper says when the job runs.
+const started = "started\n"
+
+// shimSpec is the content of specFile.
+type shimSpec struct {
+	RunID     string   `json:"run_id"`
+	Host      string   `json:"host"`
+	WorkDir   string   `json:"work_dir"`
+	Log       string   `json:"log"`
+	LogLimit  int64    `json:"log_limit"`
+	Setup     bool     `json:"setup"`
+	SetupDone string   `json:"setup_done"`
+	Env       []string `json:"env"`
+	CPUs      float64  `json:"cpus"`
+	Memory    int64    `json:"memory"`
+	NoCgroup  bool     `json:"no_cgroup,omitempty"`
+}
+
+// stopRequest is the content of stopFile.
+type stopRequest struct {
+	Grace time.Duration `json:"grace_ns"`
+}
+
+// keeper is the content of keeperFile: who keeps the run.
+type keeper struct {
+	Pid       int       `json:"pid"`
+	Start     string    `json:"start"` // of the process: with it, the pid is unique
+	StartedAt time.Time `json:"started_at"`
+	Cgroup    []string  `json:"cgroup,omitempty"` // folders that the job is in
+	Job       int       `json:"job,omitempty"`    // leader of the job's process group
+	JobStart  string    `json:"job_start,omitempty"`
+}
+
+// signal sends a signal to the keeper and to nobody who has its pid by now.
+func (k keeper) signal(s syscall.Signal) error {
+	p, err := os.FindProcess(k.Pid) // a pidfd on Linux: it cannot come to mean another
+	if err != nil {
+		return os.ErrProcessDone
+	}
+	defer func() { _ = p.Release() }()
+	if start, err := startOf(k.Pid); err != nil || start != k.Start {
+		return os.ErrProcessDone
+	}
+	if err := p.Signal(s); errors.Is(err, os.ErrProcessDone) || errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	} else if err != nil {
+		return fmt.Errorf("signal its keeper %d: %w", k.Pid, err)
+	}
+	return nil
+}
+
+func (k keeper) group() *cgroup { return &cgroup{dirs: k.Cgroup} }
+
+func writeSpec(dir string, spec compute.RunSpec, cfg Config) error {
+	s := shimSpec{
+		RunID: spec.RunID, Host: spec.Host, WorkDir: spec.WorkDir, Log: spec.Log, LogLimit: cfg.LogLimit,
+		SetupDone: spec.SetupDone, Env: spec.Env, CPUs: spec.CPULimit, Memory: spec.MemoryLimit, NoCgroup: cfg.NoCgroup,
+	}
+	if s.Log == "" {
+		s.Log = filepath.Join(dir, "log")
+	}
+	if s.SetupDone == "" {
+		s.SetupDone = filepath.Join(dir, "setup.done")
+	}
+	if spec.Task != nil {
+		s.Setup = spec.Task.Setup != ""
+		for name, text := range map[string]string{setupFile: spec.Task.Setup, runFile: spec.Task.Run} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				return fmt.Errorf("write the script: %w", err)
+			}
+		}
+	}
+	return writeJSON(dir, specFile, s)
+}
+
+func openLock(dir string) (*os.File, error) {
+	// Not made where the folder is gone; made where only the file is missing.
+	return os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+}
+
+// isHeld says whether a keeper, or a Start under way, holds the run.
+func isHeld(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return err == nil
+}
+
+func readKeeper(dir string) (k keeper, err error) { return k, readJSON(dir, keeperFile, &k) }
+
+func readExit(dir string) (e compute.Exit, err error) { return e, readJSON(dir, exitFile, &e) }
+
+func readJSON(dir, name string, v any) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 16<<20))
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// writeJSON writes a file at once: whoever reads it finds all of it or none,
+// also after a power cut.
+func writeJSON(dir, name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(dir, name+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer os.Remove(f.Name()) // gone after the rename
+	_, err = f.Write(b)
+	return errors.Join(err, commit(f, filepath.Join(dir, name)))
+}
+
+// commit makes the written file durable under its final name.
+func commit(f *os.File, path string) error {
+	err := f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		var d *os.File
+		if d, err = os.Open(filepath.Dir(path)); err == nil {
+			err = d.Sync()
+			_ = d.Close()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
