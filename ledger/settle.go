@@ -33,15 +33,17 @@ type Interval struct {
 	Jobs []JobUse
 }
 
-// JobUse is what one job used in an interval.
+// JobUse is what one job used in an interval, or several of one tenant, class
+// and rate.
 type JobUse struct {
 	JobID, Tenant, Name, Class string
 	UnitMilliseconds           int64        // milliseconds times units held
 	RatePerUnitHour            sluice.Money // agreed
 	Credit                     sluice.Money // given back for what was promised and not kept, 0 or more
-	// Amount is the price where the metering has computed it, as what the job's
+	// Amount is the price where the metering has computed it, as what a job's
 	// whole use costs less what was charged before, so that roundings do not add
-	// up; within a micro-dollar of what Price computes. Nil: Price computes it.
+	// up over intervals. It may stand for several jobs, and must be within a cent
+	// of ms · rate. Nil: Price computes it.
 	Amount *sluice.Money
 }
 
@@ -67,6 +69,7 @@ const (
 	maxUnitMs    = 1_000_000_000_000
 	maxJobMoney  = 1_000_000_000_000
 	maxHashprice = 1_000_000_000_000
+	maxRounding  = 10_000
 )
 
 func (in Interval) check() error {
@@ -98,7 +101,7 @@ func (in Interval) check() error {
 			return err // before a product of it is taken
 		}
 		if p := int64(j.price()); j.Amount != nil {
-			errs = append(errs, within("the charge of job "+j.JobID+" (µ$)", int64(*j.Amount), max(p-1, 0), p+1))
+			errs = append(errs, within("the charge of job "+j.JobID+" (µ$)", int64(*j.Amount), max(p-maxRounding, 0), p+maxRounding))
 		}
 	}
 	return cmp.Or(errs...)
@@ -106,7 +109,7 @@ func (in Interval) check() error {
 
 // Settle returns the entries of an interval, up to four: the energy of each
 // division, mining revenue with the pool's fee, AI revenue with one posting for
-// each job. What did not happen has no entry. The cost of the metered energy is
+// each JobUse. What did not happen has no entry. The cost of the metered energy is
 // divided by the readings with the largest remainder, so the shares add up to it
 // and what the readings do not explain is shared in proportion; with no reading
 // at all it falls to mining, and the entry says so.

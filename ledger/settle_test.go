@@ -99,9 +99,9 @@ func TestSettleByHand(t *testing.T) {
 	}
 }
 
-// charged is a use that costs 2 and is charged the amount.
+// charged is a use that costs 2 $ and is charged the amount.
 func charged(amount sluice.Money) JobUse {
-	return JobUse{UnitMilliseconds: 3_600_000, RatePerUnitHour: 2, Amount: &amount}
+	return JobUse{UnitMilliseconds: 3_600_000, RatePerUnitHour: 2 * sluice.USD, Amount: &amount}
 }
 
 func TestSettleEdges(t *testing.T) {
@@ -133,7 +133,7 @@ func TestSettleEdges(t *testing.T) {
 		"negative use":     func(in *Interval) { in.Jobs = []JobUse{{UnitMilliseconds: -1}} },
 		"negative rate":    func(in *Interval) { in.Jobs = []JobUse{{RatePerUnitHour: -1}} },
 		"charge forgotten": func(in *Interval) { in.Jobs = []JobUse{charged(0)} },
-		"charge doubled":   func(in *Interval) { in.Jobs = []JobUse{charged(4)} },
+		"charge doubled":   func(in *Interval) { in.Jobs = []JobUse{charged(4 * sluice.USD)} },
 		"credit as charge": func(in *Interval) { in.Jobs = []JobUse{{Credit: -1}} },
 	} {
 		in := base
