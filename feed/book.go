@@ -148,7 +148,7 @@ func fetch(ctx context.Context, s Spec, now time.Time) (map[Quantity][]Point, []
 	}
 	orders, err := os.FetchOrders(ctx, now)
 	if err != nil {
-		return nil, nil, err
+		return nil, orders, err
 	}
 	if len(orders) > maxOrders {
 		return nil, nil, sluice.Errorf(sluice.Unavailable, "", "%d orders are more than the %d that are read", len(orders), maxOrders)
@@ -184,6 +184,9 @@ func (e *entry) store(points map[Quantity][]Point, orders []Order, err error, no
 	e.fetching = false
 	e.tried = now
 	e.err = err
+	if orders != nil {
+		e.orders = orders
+	}
 	if err != nil {
 		e.fails++
 		e.next = now.Add(e.spec.Refresh * time.Duration(min(maxBackoff, 1<<min(e.fails, 10))))

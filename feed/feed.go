@@ -78,7 +78,9 @@ type Source interface {
 	Fetch(ctx context.Context, now time.Time) (map[Quantity][]Point, error)
 }
 
-// OrderSource is a Source that carries curtailment orders.
+// OrderSource is a Source that carries curtailment orders. FetchOrders may return
+// orders together with an error: those that could be read are obeyed, and the
+// error is shown.
 type OrderSource interface {
 	FetchOrders(ctx context.Context, now time.Time) ([]Order, error)
 }

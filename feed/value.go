@@ -19,6 +19,19 @@ func (b *Book) At(q Quantity, now time.Time) Value {
 	return b.at(q, now)
 }
 
+// Known returns the value that was in force at the instant t with what is known
+// at now: a price that was restated since counts as restated.
+func (b *Book) Known(q Quantity, t, now time.Time) Value {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.feeds {
+		if p, age, ok := pick(e.points[q], t, now); ok && age == 0 {
+			return p.value(q)
+		}
+	}
+	return Value{Quantity: q}
+}
+
 func (b *Book) at(q Quantity, now time.Time) Value {
 	var stale, old, fall Value
 	var staleAge, oldAge time.Duration

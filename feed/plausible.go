@@ -1,0 +1,33 @@
+package feed
+
+import "math"
+
+// Plausible says whether the value can be one of the quantity at all. What lies
+// outside was not measured but mistyped, shifted or broken on the way, and must
+// not rule a site. The bounds are wide: prices have been above 15,000 $/MWh and
+// below -1,000.
+func Plausible(q Quantity, v float64) bool {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return false
+	}
+	lo, hi := 0.0, math.MaxFloat64
+	switch q {
+	case RealTimePrice, DayAheadPrice:
+		lo, hi = -5_000, 50_000
+	case BTCPrice:
+		lo, hi = 0.01, 1e8
+	case Difficulty:
+		lo, hi = 1, 1e20
+	case Subsidy:
+		hi = 50
+	case Fees:
+		hi = 1_000
+	case Hashprice:
+		hi = 1e6
+	case GPURate:
+		hi = 1_000
+	case Carbon:
+		hi = 5_000
+	}
+	return v >= lo && v <= hi
+}
