@@ -255,7 +255,7 @@ func aiPart(in Interval) part {
 		ps = append(ps, Posting{Account: AccountTenant(tenant), Commodity: USD})
 		for _, j := range jobs[:n] {
 			ms += j.UnitMilliseconds
-			memo := text(fmt.Sprintf("job %s %s on %s", j.JobID, j.Name, j.Class))
+			memo := text(strings.Join(strings.Fields(j.JobID+" "+j.Name+" on "+j.Class), " "))
 			ps = append(ps, Posting{AccountAIRevenue(tenant), USD, -j.Price(), memo})
 			if j.Credit != 0 {
 				ps = append(ps, Posting{AccountCredits(tenant), USD, j.Credit, memo})
