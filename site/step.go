@@ -59,6 +59,9 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 func (s *Site) due(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.jobsChanged.Swap(false) {
+		s.need("job")
+	}
 	if !now.Truncate(s.o.Step).Equal(s.plannedFor) {
 		if s.replan == "" {
 			s.replan = "interval"

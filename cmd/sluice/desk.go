@@ -1,0 +1,151 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"iter"
+	"os"
+	"slices"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/ledger"
+	"sluice/server"
+	"sluice/store"
+)
+
+// jobDesk takes jobs on for the API.
+type jobDesk struct{ r *running }
+
+func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
+	task, err := compute.ParseTask([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
+	if err != nil {
+		return compute.Job{}, err
+	}
+	if s.Name != "" {
+		task.Name = s.Name
+	}
+	req := compute.SubmitRequest{ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot}
+	if len(s.Workdir) > 0 {
+		dir, err := os.MkdirTemp("", "sluice-workdir-")
+		if err != nil {
+			return compute.Job{}, err
+		}
+		defer os.RemoveAll(dir)
+		if err := s.UnpackWorkdir(dir); err != nil {
+			return compute.Job{}, err
+		}
+		req.WorkdirPath = dir
+	}
+	req.Class, err = d.class(task)
+	if err != nil {
+		return compute.Job{}, err
+	}
+	r := d.r.parts.rates[req.Class]
+	req.RateUSDHour = r.firm
+	if req.Interruptible {
+		req.RateUSDHour = r.spot
+	}
+	j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
+	if err == nil {
+		d.r.site.Kick()
+	}
+	return j, err
+}
+
+// class finds the class of real hosts for a task.
+func (d jobDesk) class(t *compute.Task) (string, error) {
+	gpus, virtual := false, false
+	for _, h := range d.r.parts.hosts {
+		if h.Real && (h.GPUModel != "") == (t.Resources.GPUs > 0) {
+			return h.Class, nil
+		}
+		gpus = gpus || (h.Real && h.GPUModel != "")
+		virtual = virtual || !h.Real
+	}
+	if t.Resources.GPUs > 0 && !gpus {
+		hint := "take resources.accelerators out of the task to run it on this machine's CPUs"
+		if virtual {
+			hint = "the demo's GPU hosts are virtual and run no real process; " + hint
+		}
+		return "", sluice.Errorf(sluice.Invalid, hint, "no real host of this site has %s", cmp.Or(t.Resources.Accelerator, "a GPU"))
+	}
+	return "", sluice.Errorf(sluice.Invalid, "add one under hosts: in sluice.yaml", "this site has no host that runs jobs")
+}
+
+func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
+	return d.r.jobs.Cancel(ctx, d.r.parts.clock.Now(), id)
+}
+
+func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, error) {
+	all := d.r.jobs.Jobs()
+	slices.Reverse(all)
+	out := []compute.Job{}
+	after := f.After != ""
+	for _, j := range all {
+		if after {
+			after = j.ID != f.After
+			continue
+		}
+		if f.State != "" && j.State != f.State {
+			continue
+		}
+		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
+			break
+		}
+	}
+	return out, nil
+}
+
+func (d jobDesk) Get(_ context.Context, id string) (compute.Job, error) { return d.r.jobs.Job(id) }
+
+func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
+	return d.r.jobs.Logs(ctx, id, from, follow, w)
+}
+
+// books reads the journal for the API.
+type books struct{ db *store.DB }
+
+func (b books) Balances(ctx context.Context) ([]ledger.Balance, error) { return b.db.Balances(ctx) }
+
+func (b books) Entries(ctx context.Context, f server.EntryFilter) ([]ledger.Entry, error) {
+	out := []ledger.Entry{}
+	after := f.After != ""
+	err := b.db.EachEntry(ctx, f.From, f.To, func(e ledger.Entry) error {
+		if after {
+			after = e.ID != f.After
+			return nil
+		}
+		if out = append(out, e); f.Limit > 0 && len(out) == f.Limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err == errEnough {
+		err = nil
+	}
+	return out, err
+}
+
+// errEnough ends a walk over the journal.
+var errEnough = sluice.Errorf(sluice.Internal, "", "enough")
+
+func (b books) ExportHledger(ctx context.Context, w io.Writer) error {
+	return ledger.WriteHledger(w, b.all(ctx))
+}
+
+// all walks the whole journal.
+func (b books) all(ctx context.Context) iter.Seq2[ledger.Entry, error] {
+	return func(yield func(ledger.Entry, error) bool) {
+		err := b.db.EachEntry(ctx, zeroTime, zeroTime, func(e ledger.Entry) error {
+			if !yield(e, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && err != errEnough {
+			yield(ledger.Entry{}, err)
+		}
+	}
+}

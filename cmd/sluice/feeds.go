@@ -1,0 +1,34 @@
+package main
+
+import (
+	"time"
+
+	"sluice"
+	"sluice/config"
+	"sluice/feed"
+)
+
+// feedSpecs makes the feeds of a configuration; the only place that names the
+// concrete sources.
+func feedSpecs(c *config.Config) ([]feed.Spec, error) {
+	var out []feed.Spec
+	for _, f := range c.Feeds {
+		src, err := feedSource(c, f)
+		if err != nil {
+			return nil, err
+		}
+		spec := feed.Spec{Name: f.Name, Source: src, Refresh: time.Duration(f.Refresh), MaxAge: time.Duration(f.MaxAge)}
+		if len(f.Fallback) > 0 {
+			spec.Fallback = map[feed.Quantity]float64{}
+			for q, v := range f.Fallback {
+				spec.Fallback[feed.Quantity(q)] = v
+			}
+		}
+		out = append(out, spec)
+	}
+	return out, nil
+}
+
+func noSource(typ string) error {
+	return sluice.Errorf(sluice.Invalid, "", "no feed is of type %q", typ)
+}

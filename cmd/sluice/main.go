@@ -1,0 +1,46 @@
+// Command sluice runs a site where bitcoin mining and AI work share a grid
+// connection, and talks to one that runs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := rootCmd().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice: "+err.Error())
+		os.Exit(exitCode(err))
+	}
+}
+
+func rootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sluice",
+		Short: "Run a site where bitcoin mining and AI work share a grid connection",
+		Long: `Sluice decides, minute by minute, which machines of a site mine bitcoin, which run
+paying AI work and which stand still; it drives them there, proves that they got
+there, and keeps the books.
+
+  sluice up --demo     a whole virtual site on this machine, over real history
+  sluice status        what the running site does now`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), machineCmd(), decisionsCmd(), alarmsCmd(),
+		ledgerCmd(), configCmd(), dispatchCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd())
+	return root
+}

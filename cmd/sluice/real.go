@@ -1,0 +1,158 @@
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/compute/process"
+	"sluice/config"
+	"sluice/device"
+	"sluice/device/antminer"
+	"sluice/device/luxos"
+	"sluice/device/modbus"
+	"sluice/feed"
+	"sluice/site"
+)
+
+type storeTx = sql.Tx
+
+var zeroTime time.Time
+
+// modbusPower is the input register of total power of the meters that are most
+// common, in watts.
+const modbusPower = 52
+
+// minerDriver names the concrete drivers.
+func minerDriver(name string, a device.Address) device.Miner {
+	switch name {
+	case "antminer":
+		return antminer.New(a)
+	case "luxos":
+		return luxos.New(a)
+	}
+	return nil
+}
+
+// realParts makes the parts of the site that a configuration describes.
+func realParts(c *config.Config) (*parts, error) {
+	p := &parts{clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
+		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {}}
+	s := c.Site
+	p.options = site.Options{Name: s.Name, Mode: s.Mode, Control: controlled(s),
+		Step: time.Duration(s.Step), Horizon: time.Duration(s.Horizon), Guard: float64(s.Guard), Ramp: sluice.Watts(s.Ramp),
+		Overhead: s.Overhead, PoolFee: float64(s.PoolFee), MaxReadingAge: time.Duration(s.MaxReadingAge), Webhook: c.Alarms.Webhook}
+	meters := map[string]device.Meter{}
+	for _, m := range c.Meters {
+		a, err := splitAddress(m.Address)
+		if err != nil {
+			return nil, err
+		}
+		meters[m.Node] = modbus.New(a, uint8(m.Unit), uint16(m.Register))
+	}
+	for _, n := range c.Nodes {
+		p.options.Nodes = append(p.options.Nodes, site.NodeSpec{Name: n.Name, Parent: n.Parent, Limit: sluice.Watts(n.Limit), Meter: meters[n.Name]})
+	}
+	for _, k := range c.Classes {
+		cs := site.ClassSpec{Name: k.Name, Node: k.Node, Model: k.Model, MinOn: time.Duration(k.MinOn), MinOff: time.Duration(k.MinOff), WakeTime: time.Duration(k.WakeTime)}
+		for _, m := range k.Modes {
+			cs.Modes = append(cs.Modes, sluice.Mode{Name: m.Name, Power: sluice.Watts(m.Power), HashRate: sluice.HashRate(m.Hashrate)})
+		}
+		p.options.Classes = append(p.options.Classes, cs)
+	}
+	for _, m := range c.ExpandMachines() {
+		a := device.Address{Host: m.Address, APIPort: m.APIPort, WebPort: m.WebPort, User: m.User, Password: m.Password.Reveal()}
+		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: minerDriver(m.Driver, a)})
+	}
+	for _, h := range c.Hosts {
+		p.addHost(h)
+	}
+	real, err := process.New(process.Config{})
+	if err != nil {
+		return nil, err
+	}
+	p.executors["process"] = real
+	specs, err := feedSpecs(c)
+	if err != nil {
+		return nil, err
+	}
+	p.options.Feeds = feed.NewBook(specs)
+	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
+		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
+	return p, nil
+}
+
+func observeNote(s config.Site) string {
+	if s.Mode == site.ModeControl {
+		return ""
+	}
+	if len(s.Control) > 0 {
+		return fmt.Sprintf("  it acts on %v and only observes the rest\n", s.Control)
+	}
+	return "  it plans and explains, and touches nothing (site.mode: control lets it act)\n"
+}
+
+// controlled says which classes Sluice acts on: in control mode all, or those
+// that are named; in observe mode those that are named.
+func controlled(s config.Site) func(string) bool {
+	return func(class string) bool {
+		if len(s.Control) > 0 {
+			return slices.Contains(s.Control, class)
+		}
+		return s.Mode == site.ModeControl
+	}
+}
+
+// addHost makes a class of its own of each real host: their CPUs are not
+// interchangeable.
+func (p *parts) addHost(h config.Host) {
+	local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+	p.hosts = append(p.hosts, local)
+	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
+	p.options.Hosts = append(p.options.Hosts, site.HostClass{Name: h.Name, Node: h.Node, Model: "this machine",
+		Hosts: []compute.Host{local}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate})
+}
+
+// localHost describes this machine.
+func localHost(name, class string, slots int, memoryGB float64, idle, slot sluice.Watts) compute.Host {
+	if slots <= 0 {
+		slots = cpus()
+	}
+	if memoryGB <= 0 {
+		memoryGB = memoryOf("/proc/meminfo")
+	}
+	return compute.Host{Name: name, Class: class, Executor: "process", Units: slots, CPUs: slots, MemoryGB: memoryGB,
+		IdleW: idle, UnitW: slot, Real: true}
+}
+
+// memoryOf reads how much memory the machine has; 0 where that is not known.
+func memoryOf(file string) float64 {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var kb float64
+	if _, err := fmt.Fscanf(f, "MemTotal: %f kB", &kb); err != nil {
+		return 0
+	}
+	return kb / 1024 / 1024
+}
+
+func splitAddress(s string) (device.Address, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return device.Address{}, sluice.Errorf(sluice.Invalid, "write host:port", "address %q: %v", s, err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return device.Address{}, sluice.Errorf(sluice.Invalid, "write host:port", "address %q: the port is no number", s)
+	}
+	return device.Address{Host: host, APIPort: n}, nil
+}
