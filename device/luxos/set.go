@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ const sessionPoll = 250 * time.Millisecond
 // profile (without a prior: to the one it has). Nothing is sent that the
 // machine already is, because a profile set again restarts the ramp.
 func (m *Miner) Set(ctx context.Context, mode string, p device.Prior) (sluice.Outcome, error) {
+	if mode == "" || strings.Contains(mode, ",") { // a comma separates parameters
+		return sluice.Refused, &sluice.Error{Kind: sluice.Invalid, Msg: "setting " + m.api.Addr,
+			Cause: &device.RefusedError{Why: "no profile can be named " + strconv.Quote(mode)}}
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
@@ -115,9 +120,6 @@ func (m *Miner) curtail(ctx context.Context, session, what string) error {
 }
 
 func (m *Miner) profile(ctx context.Context, session, name string) error {
-	if strings.ContainsAny(name, ",\n") {
-		return &sluice.Error{Kind: sluice.Invalid, Msg: "setting a profile", Cause: &device.RefusedError{Why: "no profile is named " + name}}
-	}
 	_, err := m.api.Call(ctx, cgminer.Request{Command: "profileset", Parameter: session + "," + name})
 	return err
 }
