@@ -13,6 +13,7 @@ export class Problem extends Error {
   }
 }
 
+export const hasToken = () => !!sessionStorage.getItem(tokenKey)
 export const setToken = (t: string) => sessionStorage.setItem(tokenKey, t)
 
 function headers(extra: Record<string, string> = {}): Record<string, string> {

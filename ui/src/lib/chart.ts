@@ -62,7 +62,7 @@ export function options(x: () => [number, number], onCursor: (i: number | null) 
         values: (_u, at) => at.map((t) => (t % 86400 === 0 ? days.format(t * 1000) : hourMinute(t * 1000))),
       },
       {
-        ...axis, scale: 'kw', size: 58,
+        ...axis, scale: 'kw', size: 66,
         grid: { stroke: c('--line'), width: 1 },
         values: (_u, v) => v.map((kw) => (kw >= 1000 || kw === 0 ? `${kw / 1000} MW` : `${kw} kW`)),
       },
