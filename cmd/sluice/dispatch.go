@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/dispatch"
+)
+
+// solveEffort is how much longer than a controller, which plans every few
+// minutes, the command tries.
+const solveEffort = 10
+
+func dispatchCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dispatch",
+		Short: "The optimiser by itself: a dispatch problem in, a plan and a bound out",
+	}
+	cmd.AddCommand(dispatchSolveCmd())
+	return cmd
+}
+
+func dispatchSolveCmd() *cobra.Command {
+	var out string
+	var budget time.Duration
+	cmd := &cobra.Command{
+		Use:   "solve INSTANCE.json",
+		Short: "Solve a dispatch problem and write the plan as JSON",
+		Long: `Solve reads a dispatch problem (JSON; - is standard input) and writes the best
+plan that it finds, its worth, and a proven upper bound on the worth of every
+plan. Without --budget the same problem gives the same plan, bit for bit.
+
+A problem has start, step_minutes, intervals, price_usd_per_mwh, nodes[] (name,
+parent, limit_kw), demand_charges[], reserves[], classes[] (name, node, count,
+modes[], initial, dwell[], switches[]) and jobs[]. Powers are kW at the meter,
+money is USD, rates are per hour; a series is one number or one for each
+interval. Bad input is refused with exit status 2 and names the field.`,
+		Example: `  sluice dispatch solve site.json --out plan.json
+  sluice dispatch solve - --budget 500ms < site.json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if budget < 0 {
+				return sluice.Errorf(sluice.Invalid, "give a positive time such as 500ms", "--budget: %v is negative", budget)
+			}
+			opt := dispatch.Options{Effort: solveEffort}
+			if budget > 0 {
+				end := time.Now().Add(budget)
+				opt.Deadline = func() bool { return time.Now().After(end) }
+				opt.Effort = 1000
+			}
+			in, err := readInstance(cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			plan, err := dispatch.Solve(in, opt)
+			if err != nil {
+				return fmt.Errorf("solving %s: %w", args[0], err)
+			}
+			return writePlan(cmd.OutOrStdout(), out, plan)
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, whole or not at all")
+	cmd.Flags().DurationVar(&budget, "budget", 0, "stop improving after so long (the plan then depends on the machine)")
+	return cmd
+}
+
+func readInstance(stdin io.Reader, name string) (*dispatch.Instance, error) {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, sluice.Errorf(sluice.Invalid, "give the path of a JSON file, or - for standard input", "opening the instance: %v", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	in, err := dispatch.ReadInstance(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return in, nil
+}
+
+// writePlan writes to a file beside the one named and renames it, so that a
+// reader never sees half a plan.
+func writePlan(stdout io.Writer, name string, plan *dispatch.Plan) error {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(plan); err != nil {
+		return fmt.Errorf("encoding the plan: %w", err)
+	}
+	if name == "" {
+		_, err := stdout.Write(b.Bytes())
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".plan-*.json")
+	if err != nil {
+		return fmt.Errorf("writing the plan: %w", err)
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	_, err = f.Write(b.Bytes())
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the plan: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package dispatch
+
+import (
+	"math"
+	"slices"
+)
+
+// ascent looks for the prices at which the bound is lowest: a subgradient
+// method in which each price has its own step (as in Adam), of sizes that fall
+// from a fraction of what power is typically worth to nearly nothing.
+type ascent struct {
+	p       *problem
+	now     *prices
+	best    *prices
+	bound   float64
+	r       []*response
+	scale   [][]float64 // a one-number step size for each vector of prices
+	m, v    [][]float64
+	steps   int
+	g       [][]float64
+	average *prices
+}
+
+func (p *problem) newAscent() *ascent {
+	a := &ascent{p: p, now: p.newPrices(), best: p.newPrices(), average: p.newPrices(), bound: inf}
+	for range shards {
+		a.r = append(a.r, p.newResponse())
+	}
+	for _, v := range a.now.vectors() {
+		a.m = append(a.m, make([]float64, len(v)))
+		a.v = append(a.v, make([]float64, len(v)))
+		a.g = append(a.g, make([]float64, len(v)))
+	}
+	a.startPrices()
+	return a
+}
+
+// typical returns what a kW is typically worth for an interval beyond energy.
+func (p *problem) typical() float64 {
+	var s []float64
+	for c := range p.class {
+		k := &p.class[c]
+		for m := range k.M {
+			if k.kw[m] > k.least && k.count > 0 {
+				s = append(s, math.Abs(k.rate[m].At(p.T/2))*p.h/k.kw[m])
+			}
+		}
+	}
+	for _, e := range p.energy {
+		s = append(s, math.Abs(e))
+	}
+	slices.Sort(s)
+	if len(s) == 0 || s[len(s)*3/4] == 0 {
+		return 1e-3
+	}
+	return s[len(s)*3/4]
+}
+
+// startPrices takes as the price of a unit that a job holds what the unit would
+// earn best otherwise, and sets the steps' sizes.
+func (a *ascent) startPrices() {
+	p, kw := a.p, a.p.typical()
+	for range a.now.node {
+		a.scale = append(a.scale, []float64{kw})
+	}
+	most := 0.0
+	for t := range p.worth {
+		for _, w := range p.worth[t] {
+			most = max(most, w.usd)
+		}
+	}
+	a.scale = append(a.scale, []float64{min(most, 2*kw)})
+	for d := range a.now.peak {
+		n := float64(max(1, len(a.now.peak[d])))
+		a.scale = append(a.scale, []float64{p.demand[d].USDPerKW / math.Sqrt(n)})
+		for t := range a.now.peak[d] {
+			a.now.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
+		}
+	}
+	for c := range a.now.hold {
+		k := &p.class[c]
+		s := 0.0
+		for _, i := range k.jobs {
+			j := &p.jobs[i]
+			s = max(s, j.USDPerUnitHour*p.h)
+		}
+		a.scale = append(a.scale, []float64{max(0.1*s, kw*slices.Max(k.kw))})
+		for t := range a.now.hold[c] {
+			v := -inf
+			for m := range k.M {
+				v = max(v, k.rate[m].At(t)*p.h-k.kw[m]*p.energy[t])
+			}
+			a.now.hold[c][t] = v
+		}
+	}
+}
+
+// gradient of the dual in each price; a positive one says: lower the price.
+func (a *ascent) gradient() {
+	p, r, i := a.p, a.r[0], 0
+	for n, row := range a.now.node {
+		for t := range row {
+			a.g[i][t] = p.nodes[n].limit[t] - r.load[n][t]
+		}
+		i++
+	}
+	for t := range a.now.shed {
+		a.g[i][t] = r.shed[t]
+	}
+	i++
+	for d := range a.now.peak {
+		load := r.load[p.root][p.demand[d].From:]
+		sum, peak := 0.0, 0.0
+		for t, l := range a.now.peak[d] {
+			sum += l
+			peak += l * load[t]
+		}
+		y := p.demand[d].AlreadyKW
+		if sum >= 0.999*p.demand[d].USDPerKW && peak > y*sum {
+			y = peak / sum
+		}
+		for t := range a.now.peak[d] {
+			a.g[i][t] = y - load[t]
+		}
+		i++
+	}
+	for c := range a.now.hold {
+		for t := range a.now.hold[c] {
+			a.g[i][t] = -r.hold[c][t]
+		}
+		i++
+	}
+}
+
+// run makes n steps, of sizes from first to last times the typical worth.
+func (a *ascent) run(n int, first, last float64, stop func() bool) {
+	for k := range n {
+		if k > 0 && stop() {
+			return
+		}
+		a.evaluate()
+		a.gradient()
+		rate := first * math.Pow(last/first, float64(k)/float64(max(1, n-1)))
+		a.step(rate)
+	}
+	a.evaluate()
+}
+
+// evaluate finds the bound at the present prices, and keeps the best.
+func (a *ascent) evaluate() {
+	a.p.respond(a.now, a.r)
+	if b := a.r[0].bound(); b < a.bound {
+		a.bound = b
+		a.best.copyFrom(a.now)
+	}
+}
+
+func (a *ascent) step(rate float64) {
+	const beta1, beta2 = 0.8, 0.97
+	a.steps++
+	c1, c2 := 1-math.Pow(beta1, float64(a.steps)), 1-math.Pow(beta2, float64(a.steps))
+	free := len(a.now.node) + 1 + len(a.now.peak) // from here on prices may be negative
+	for i, x := range a.now.vectors() {
+		size := 0.0
+		for t := range x {
+			size = max(size, math.Abs(a.g[i][t]))
+		}
+		tiny := 1e-3*size + 1e-12
+		s := rate * a.scale[i][0]
+		for t := range x {
+			g := a.g[i][t]
+			a.m[i][t] = beta1*a.m[i][t] + (1-beta1)*g
+			a.v[i][t] = beta2*a.v[i][t] + (1-beta2)*g*g
+			x[t] -= s * (a.m[i][t] / c1) / (math.Sqrt(a.v[i][t]/c2) + tiny)
+			if i < free && x[t] < 0 {
+				x[t] = 0
+			}
+		}
+	}
+	for d, x := range a.now.peak {
+		capSum(x, a.p.demand[d].USDPerKW)
+	}
+}
+
+// capSum moves x to the nearest vector of numbers ≥ 0 whose sum is at most most.
+func capSum(x []float64, most float64) {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	if sum <= most {
+		return
+	}
+	s := slices.Clone(x)
+	slices.SortFunc(s, func(a, b float64) int {
+		switch {
+		case a > b:
+			return -1
+		case a < b:
+			return 1
+		}
+		return 0
+	})
+	run, cut := 0.0, 0.0
+	for i, v := range s {
+		run += v
+		if c := (run - most) / float64(i+1); c < v {
+			cut = c
+		}
+	}
+	total := 0.0
+	for t := range x {
+		x[t] = max(0, x[t]-cut)
+		total += x[t]
+	}
+	if total > most { // rounding
+		for t := range x {
+			x[t] *= most / total * (1 - 1e-12)
+		}
+	}
+}

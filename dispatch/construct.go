@@ -1,0 +1,218 @@
+package dispatch
+
+import (
+	"cmp"
+	"slices"
+)
+
+// builder builds and improves plans. It holds what would else be allocated
+// again and again.
+type builder struct {
+	p     *problem
+	w     paths
+	plans schedules
+	base  []float64 // rewards before what is not allowed
+	space []float64
+	other []float64
+	path  []uint8
+	spans []span
+	lanes []lane
+	x     *prices
+}
+
+func (p *problem) newBuilder() *builder {
+	return &builder{p: p, path: make([]uint8, p.T), x: p.newPrices()}
+}
+
+// placeJobs schedules the given jobs one after the other, in that order, at the
+// prices and within what is left of power and units.
+func (b *builder) placeJobs(s *state, order []int, x *prices) {
+	for _, i := range order {
+		s.setRuns(i, nil)
+	}
+	for _, i := range order {
+		b.placeJob(s, i, x)
+	}
+}
+
+func (b *builder) placeJob(s *state, i int, x *prices) {
+	p, j := b.p, &b.p.jobs[i]
+	k := &p.class[j.class]
+	b.plans.jobAt(p, i, x)
+	b.space = s.room(k.node, b.space)
+	for t := range b.plans.cost {
+		if s.hold[j.class][t]+j.Units > k.count || j.extra > b.space[t]+tiny && j.extra > 0 {
+			b.plans.cost[t] = inf
+		}
+	}
+	b.plans.best()
+	b.spans = b.plans.trace(b.spans[:0])
+	s.setRuns(i, b.spans)
+}
+
+// lane is a number of units of a class that jobs hold in the same intervals:
+// those in which more than floor units are held.
+type lane struct {
+	floor, n int
+}
+
+// lanesOf splits the class by how the jobs' demand for units nests: the first
+// lanes are busiest, the last is free throughout.
+func (b *builder) lanesOf(s *state, c int) []lane {
+	k := &b.p.class[c]
+	b.lanes = b.lanes[:0]
+	if !k.hasJob {
+		return append(b.lanes, lane{k.count, k.count})
+	}
+	levels := slices.Clone(s.hold[c])
+	slices.Sort(levels)
+	last := 0
+	for _, v := range slices.Compact(levels) {
+		if v > last {
+			b.lanes = append(b.lanes, lane{last, v - last})
+			last = v
+		}
+	}
+	if last < k.count {
+		b.lanes = append(b.lanes, lane{last, k.count - last})
+	}
+	return b.lanes
+}
+
+// placeClass gives all units of the class their paths, at the prices and within
+// what is left of power.
+func (b *builder) placeClass(s *state, c int, x *prices) {
+	k := &b.p.class[c]
+	s.dropGroups(c)
+	if k.count == 0 {
+		return
+	}
+	b.w.classAt(b.p, c, x)
+	b.base = append(b.base[:0], b.w.reward...)
+	lanes := b.lanesOf(s, c)
+	left := make([]int, len(k.start))
+	for i := range left {
+		left[i] = k.start[i].n
+	}
+	if len(k.start) == 1 || len(lanes) == 1 {
+		for _, l := range lanes {
+			n := l.n
+			for i := range left {
+				u := min(n, left[i])
+				if u > 0 {
+					b.place(s, c, l, i, u)
+					left[i] -= u
+					n -= u
+				}
+			}
+		}
+		return
+	}
+	// Which units go where: those that would lose least by being held.
+	free := make([]float64, len(k.start))
+	value := make([][]float64, len(lanes))
+	for g := len(lanes) - 1; g >= 0; g-- {
+		b.only(s, c, lanes[g])
+		b.w.solve()
+		value[g] = make([]float64, len(k.start))
+		for i, st := range k.start {
+			value[g][i] = b.w.best(st)
+			if g == len(lanes)-1 {
+				free[i] = value[g][i]
+			}
+		}
+	}
+	order := make([]int, len(k.start))
+	for g, l := range lanes {
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(a, b int) int {
+			return cmp.Compare(value[g][b]-free[b], value[g][a]-free[a])
+		})
+		n := l.n
+		for _, i := range order {
+			if u := min(n, left[i]); u > 0 {
+				b.place(s, c, l, i, u)
+				left[i] -= u
+				n -= u
+			}
+		}
+	}
+}
+
+// only sets the rewards of a lane: job where it is held, all else elsewhere.
+func (b *builder) only(s *state, c int, l lane) {
+	k := &b.p.class[c]
+	b.w.use(b.p, k)
+	copy(b.w.reward, b.base)
+	if !k.hasJob {
+		return
+	}
+	for t, h := range s.hold[c] {
+		row := b.w.reward[t*k.N : (t+1)*k.N]
+		if h > l.floor {
+			for m := range k.M {
+				row[m] = -inf
+			}
+			row[k.M] = 0
+		} else {
+			row[k.M] = -inf
+		}
+	}
+}
+
+// place gives n units of a lane the best paths that there is power for.
+func (b *builder) place(s *state, c int, l lane, start, n int) {
+	k := &b.p.class[c]
+	for round := 0; n > 0; round++ {
+		b.only(s, c, l)
+		b.space = s.room(k.node, b.space)
+		if round > 0 {
+			each := 1
+			if round > 12 {
+				each = n
+			}
+			b.within(c, float64(each))
+		}
+		b.w.solve()
+		b.w.trace(k.start[start], b.path)
+		u := min(n, b.fits(c, b.path))
+		if round > 12 {
+			u = n
+		}
+		if u > 0 {
+			s.addGroup(c, b.path, u, start)
+			n -= u
+		}
+	}
+}
+
+// within forbids the modes for which there is no room for so many units more.
+func (b *builder) within(c int, units float64) {
+	k := &b.p.class[c]
+	for t, kw := range b.space {
+		for m := range k.M {
+			if d := units * (k.kw[m] - k.least); d > 0 && d > kw+tiny {
+				b.w.reward[t*k.N+m] = -inf
+			}
+		}
+	}
+}
+
+// fits returns how many units there is room for on the path.
+func (b *builder) fits(c int, path []uint8) int {
+	k := &b.p.class[c]
+	n := maxUnits
+	for t, m := range path {
+		if int(m) == k.M {
+			continue
+		}
+		if d := k.kw[m] - k.least; d > 0 {
+			if f := (b.space[t] + tiny) / d; f < float64(n) {
+				n = max(0, int(f))
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,351 @@
+package dispatch
+
+import (
+	"math"
+	"slices"
+	"sync"
+)
+
+// prices are the multipliers of what units and jobs share, each at least 0
+// but mu. All are USD per interval.
+type prices struct {
+	node  [][]float64 // by node, nil: no limit that could bind; per kW
+	shed  []float64   // per kW that could be dropped; nil: no reserves
+	peak  [][]float64 // by demand charge and interval from its start; per kW
+	hold  [][]float64 // by class, nil: no jobs; per unit that a job holds
+	power [][]float64 // derived, by node: energy and all of the above that applies, per kW
+}
+
+func (p *problem) newPrices() *prices {
+	x := &prices{
+		node: make([][]float64, len(p.nodes)), peak: make([][]float64, len(p.demand)),
+		hold: make([][]float64, len(p.class)), power: make([][]float64, len(p.nodes)),
+	}
+	most := p.mostLoad()
+	for n := range p.nodes {
+		x.power[n] = make([]float64, p.T)
+		if limit := p.nodes[n].limit; limit != nil && slices.Min(limit) < most[n] {
+			x.node[n] = make([]float64, p.T)
+		}
+	}
+	if len(p.res) > 0 {
+		x.shed = make([]float64, p.T)
+	}
+	for d := range p.demand {
+		x.peak[d] = make([]float64, p.demand[d].To-p.demand[d].From)
+	}
+	for c := range p.class {
+		if p.class[c].hasJob {
+			x.hold[c] = make([]float64, p.T)
+		}
+	}
+	return x
+}
+
+func (x *prices) vectors() [][]float64 {
+	var v [][]float64
+	v = append(v, x.node...)
+	v = append(v, x.shed)
+	v = append(v, x.peak...)
+	return append(v, x.hold...)
+}
+
+func (x *prices) copyFrom(y *prices) {
+	from := y.vectors()
+	for i, v := range x.vectors() {
+		copy(v, from[i])
+	}
+	for n := range x.power {
+		copy(x.power[n], y.power[n])
+	}
+}
+
+// mostLoad returns the load of each node if every unit drew the most it can.
+func (p *problem) mostLoad() []float64 {
+	most := make([]float64, len(p.nodes))
+	for c := range p.class {
+		k := &p.class[c]
+		kw := slices.Max(k.kw)
+		for _, i := range k.jobs {
+			kw = max(kw, p.jobs[i].PowerKW)
+		}
+		for _, n := range p.nodes[k.node].up {
+			most[n] += kw * float64(k.count)
+		}
+	}
+	return most
+}
+
+// spread derives the price of power at each node.
+func (x *prices) spread(p *problem) {
+	for n := range p.nodes {
+		row := x.power[n]
+		copy(row, p.energy)
+		for _, u := range p.nodes[n].up {
+			for t, l := range x.node[u] {
+				row[t] += l
+			}
+		}
+		for d := range p.demand {
+			for i, l := range x.peak[d] {
+				row[p.demand[d].From+i] += l
+			}
+		}
+	}
+}
+
+// response is what units and jobs do at given prices, and the dual value.
+type response struct {
+	load  [][]float64 // by node
+	shed  []float64
+	hold  [][]float64 // by class: units that jobs ask for less those offered
+	usd   float64
+	size  float64 // sum of the terms' sizes: what rounding is relative to
+	paths paths
+	plans schedules
+	path  []uint8
+	spans []span
+}
+
+func (p *problem) newResponse() *response {
+	r := &response{load: make([][]float64, len(p.nodes)), shed: make([]float64, p.T), hold: make([][]float64, len(p.class)), path: make([]uint8, p.T)}
+	for n := range r.load {
+		r.load[n] = make([]float64, p.T)
+	}
+	for c := range r.hold {
+		if p.class[c].hasJob {
+			r.hold[c] = make([]float64, p.T)
+		}
+	}
+	return r
+}
+
+func (r *response) reset() {
+	for n := range r.load {
+		clear(r.load[n])
+	}
+	for _, h := range r.hold {
+		clear(h)
+	}
+	clear(r.shed)
+	r.usd, r.size = 0, 0
+}
+
+func (r *response) add(usd float64) {
+	r.usd += usd
+	r.size += math.Abs(usd)
+}
+
+// classAt sets the rewards of class c at the prices.
+func (w *paths) classAt(p *problem, c int, x *prices) {
+	k := &p.class[c]
+	w.use(p, k)
+	power := x.power[k.node]
+	for m := range k.M {
+		kw, shed, rate := k.kw[m], k.shed[m], k.rate[m]
+		values := rate.values
+		fixed := rate.all * p.h
+		for t := range p.T {
+			v := fixed
+			if values != nil {
+				v = values[t] * p.h
+			}
+			v -= kw * power[t]
+			if x.shed != nil {
+				v += shed * x.shed[t]
+			}
+			w.reward[t*k.N+m] = v
+		}
+	}
+	if k.hasJob {
+		for t, mu := range x.hold[c] {
+			w.reward[t*k.N+k.M] = mu
+		}
+	}
+	w.forbid()
+}
+
+// forbid keeps units out of all but the modes of least power where a limit
+// above them cannot be kept.
+func (w *paths) forbid() {
+	c := w.c
+	for t, f := range c.forced {
+		if !f {
+			continue
+		}
+		for m := range c.N {
+			if m == c.M || c.kw[m] > c.least {
+				w.reward[t*c.N+m] = -inf
+			}
+		}
+	}
+}
+
+func (r *response) class(p *problem, c int, x *prices) {
+	k := &p.class[c]
+	w := &r.paths
+	w.classAt(p, c, x)
+	w.solve()
+	load := r.load[k.node]
+	for _, s := range k.start {
+		n := float64(s.n)
+		r.add(n * w.best(s))
+		w.trace(s, r.path)
+		for t, m := range r.path {
+			if int(m) == k.M {
+				r.hold[c][t] -= n
+				continue
+			}
+			load[t] += n * k.kw[m]
+			r.shed[t] += n * k.shed[m]
+		}
+	}
+}
+
+// jobAt sets the cost of running job i at the prices.
+func (w *schedules) jobAt(p *problem, i int, x *prices) {
+	j := &p.jobs[i]
+	w.use(p, j)
+	units, k := float64(j.Units), &p.class[j.class]
+	power, hold := x.power[k.node], x.hold[j.class]
+	for t := range w.cost {
+		w.cost[t] = units * (j.PowerKW*power[t] + hold[t])
+	}
+	if x.shed != nil && j.ShedKW > 0 {
+		for t := range w.cost {
+			w.cost[t] -= units * j.ShedKW * x.shed[t]
+		}
+	}
+	for t, f := range k.forced {
+		if f {
+			w.cost[t] = inf
+		}
+	}
+}
+
+func (r *response) job(p *problem, i int, x *prices) {
+	j := &p.jobs[i]
+	r.plans.jobAt(p, i, x)
+	r.add(r.plans.best())
+	r.spans = r.plans.trace(r.spans[:0])
+	units, node := float64(j.Units), p.class[j.class].node
+	for _, s := range r.spans {
+		for t := s.from; t < s.to; t++ {
+			r.load[node][t] += units * j.PowerKW
+			r.shed[t] += units * j.ShedKW
+			r.hold[j.class][t] += units
+		}
+	}
+}
+
+// shards is how many parts classes are split into, whatever the machine, so
+// that sums are the same everywhere.
+const shards = 2
+
+// respond fills r[0] with the response of all classes and jobs to the prices.
+func (p *problem) respond(x *prices, r []*response) {
+	x.spread(p)
+	part := func(s int) {
+		r[s].reset()
+		for c := s; c < len(p.class); c += shards {
+			r[s].class(p, c, x)
+		}
+		for i := s; i < len(p.jobs); i += shards {
+			r[s].job(p, i, x)
+		}
+	}
+	if len(p.class)*p.T > 20_000 {
+		var wg sync.WaitGroup
+		for s := range shards {
+			wg.Go(func() { part(s) })
+		}
+		wg.Wait()
+	} else {
+		for s := range shards {
+			part(s)
+		}
+	}
+	all := r[0]
+	for _, o := range r[1:] {
+		for n := range all.load {
+			add(all.load[n], o.load[n])
+		}
+		for c := range all.hold {
+			add(all.hold[c], o.hold[c])
+		}
+		add(all.shed, o.shed)
+		all.usd += o.usd
+		all.size += o.size
+	}
+	p.sumUp(all.load)
+	p.shared(x, all)
+}
+
+func add(a, b []float64) {
+	for i, x := range b {
+		a[i] += x
+	}
+}
+
+// sumUp turns the load of each node's own classes into that of its subtree.
+func (p *problem) sumUp(load [][]float64) {
+	for _, n := range p.leavesFirst() {
+		if up := p.nodes[n].parent; up >= 0 {
+			add(load[up], load[n])
+		}
+	}
+}
+
+func (p *problem) leavesFirst() []int {
+	order := make([]int, len(p.nodes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return len(p.nodes[b].up) - len(p.nodes[a].up) })
+	return order
+}
+
+// shared adds what limits, reserves and demand charges are worth at the prices.
+func (p *problem) shared(x *prices, r *response) {
+	for n, row := range x.node {
+		for t, l := range row {
+			if l > 0 {
+				r.add(l * p.nodes[n].limit[t])
+			}
+		}
+	}
+	for d := range p.demand {
+		for _, l := range x.peak[d] {
+			r.add(l * p.demand[d].AlreadyKW)
+		}
+	}
+	for t := range p.T {
+		for i := range p.res {
+			r.add(-p.res[i].sold[t] * p.res[i].short)
+		}
+		for _, w := range p.worth[t] {
+			if x.shed != nil && w.usd > x.shed[t] {
+				kw := min(w.kw, p.mostShed())
+				r.add(kw * (w.usd - x.shed[t]))
+				r.shed[t] -= kw
+			}
+		}
+	}
+}
+
+// mostShed bounds the kW that all units together could ever drop.
+func (p *problem) mostShed() float64 {
+	sum := 0.0
+	for c := range p.class {
+		k := &p.class[c]
+		most := slices.Max(k.shed)
+		for _, i := range k.jobs {
+			most = max(most, p.jobs[i].ShedKW)
+		}
+		sum += most * float64(k.count)
+	}
+	return sum
+}
+
+// bound is the proven upper bound of a response, with room for rounding.
+func (r *response) bound() float64 { return r.usd + 1e-9*r.size }

@@ -1,0 +1,147 @@
+package dispatch
+
+import "math"
+
+// paths finds the best path of one unit of a class through (mode, intervals it
+// should still stay), given what each mode is worth in each interval.
+//
+// Leaving a mode with r intervals to stay costs early × min(r, min_intervals,
+// intervals left). Where units leave in the order in which they came free, the
+// sum over units is exactly the instance's rule on totals; where some dwell is
+// longer than min_intervals it is no more than that rule charges, so that a
+// bound made of these paths is a bound.
+type paths struct {
+	p      *problem
+	c      *pclass
+	reward []float64 // T×N, USD per unit; -Inf where not allowed
+	value  []float64 // (T+1)×states: best from the start of t on, being in the state during t
+	leave  []float64 // T×N: best from the start of t on, leaving the mode then
+	to     []uint8   // T×N: for which mode
+}
+
+var inf = math.Inf(1)
+
+func (w *paths) use(p *problem, c *pclass) {
+	w.p, w.c = p, c
+	w.reward = grow(w.reward, p.T*c.N)
+	w.value = grow(w.value, (p.T+1)*c.states)
+	w.leave = grow(w.leave, p.T*c.N)
+	w.to = grow(w.to, p.T*c.N)
+}
+
+func grow[E any](s []E, n int) []E {
+	if cap(s) < n {
+		return make([]E, n, n+n/4)
+	}
+	return s[:n]
+}
+
+// solve fills in values backwards in time.
+func (w *paths) solve() {
+	c, T, N, S := w.c, w.p.T, w.c.N, w.c.states
+	end := w.value[T*S : (T+1)*S]
+	for i := range end {
+		end[i] = 0
+	}
+	simple := S == N
+	for t := T - 1; t >= 0; t-- {
+		next, now := w.value[(t+1)*S:(t+2)*S], w.value[t*S:(t+1)*S]
+		reward := w.reward[t*N : (t+1)*N]
+		if t == T-1 {
+			for m := range N {
+				for r := range c.length[m] {
+					now[c.first[m]+r] = reward[m]
+				}
+			}
+		} else {
+			leave := w.leave[(t+1)*N : (t+2)*N]
+			for m := range N {
+				if simple {
+					now[m] = reward[m] + max(next[m], leave[m])
+					continue
+				}
+				first := c.first[m]
+				now[first] = reward[m] + max(next[first], leave[m])
+				for r := 1; r < c.length[m]; r++ {
+					out := leave[m] - c.early[m]*float64(min(r, c.stay[m], T-t-1))
+					now[first+r] = reward[m] + max(next[first+r-1], out)
+				}
+			}
+		}
+		w.entries(t, now)
+	}
+}
+
+// entries finds, for each mode, the best mode to leave it for at t.
+func (w *paths) entries(t int, now []float64) {
+	c, N := w.c, w.c.N
+	leave, to := w.leave[t*N:(t+1)*N], w.to[t*N:(t+1)*N]
+	for a := range N {
+		leave[a] = -inf
+	}
+	for b := range N {
+		v := now[c.first[b]+c.stay[b]-1]
+		if v == -inf {
+			continue
+		}
+		rate := 0.0
+		if b < c.M {
+			rate = c.rate[b].At(t)
+		}
+		for a := range N {
+			if a == b {
+				continue
+			}
+			if x := v - c.usd[a*N+b] - c.lost[a*N+b]*rate; x > leave[a] {
+				leave[a], to[a] = x, uint8(b)
+			}
+		}
+	}
+}
+
+// best returns what a unit that starts so is worth.
+func (w *paths) best(s start) float64 {
+	stay, leave := w.choices(s)
+	return max(stay, leave)
+}
+
+func (w *paths) choices(s start) (stay, leave float64) {
+	c := w.c
+	stay = w.value[c.first[s.mode]+max(0, s.left-1)]
+	leave = w.leave[s.mode] - c.early[s.mode]*float64(min(s.left, c.stay[s.mode], w.p.T))
+	return stay, leave
+}
+
+// trace writes the best path of a unit that starts so: its mode in each interval.
+func (w *paths) trace(s start, path []uint8) {
+	c, T, N, S := w.c, w.p.T, w.c.N, w.c.states
+	mode, left := s.mode, s.left
+	for t := range T {
+		stay := w.value[t*S+c.first[mode]+max(0, left-1)]
+		leave := w.leave[t*N+mode] - c.early[mode]*float64(min(left, c.stay[mode], T-t))
+		if leave > stay {
+			mode = int(w.to[t*N+mode])
+			left = c.stay[mode]
+		}
+		path[t] = uint8(mode)
+		left = max(0, left-1)
+	}
+}
+
+// along returns what the given path is worth at the same rewards.
+func (w *paths) along(s start, path []uint8) float64 {
+	c, T, N := w.c, w.p.T, w.c.N
+	mode, left, sum := s.mode, s.left, 0.0
+	for t := range T {
+		if b := int(path[t]); b != mode {
+			sum -= c.early[mode]*float64(min(left, c.stay[mode], T-t)) + c.usd[mode*N+b]
+			if b < c.M {
+				sum -= c.lost[mode*N+b] * c.rate[b].At(t)
+			}
+			mode, left = b, c.stay[b]
+		}
+		sum += w.reward[t*N+mode]
+		left = max(0, left-1)
+	}
+	return sum
+}

@@ -1,0 +1,223 @@
+package dispatch
+
+// span is one unbroken run over the intervals [from, to).
+type span struct{ from, to int }
+
+// schedules finds the best runs of a job, given what it costs to run in each
+// interval (power and the units it holds; +Inf where it cannot run).
+//
+// States at the start of an interval: not yet started, stopped, or running with
+// so many restart intervals still to sit out; each with the progress made.
+type schedules struct {
+	p       *problem
+	j       *pjob
+	cost    []float64 // T
+	idle    []float64 // (T+1)×P: stopped, has run before
+	run     []float64 // (T+1)×P×(R+1): runs in this interval, with so much restart left
+	never   []float64 // T+1
+	P, R, K int
+	count   bool // progress matters
+}
+
+func (w *schedules) late(t int) float64 {
+	if t >= w.j.deadline {
+		return w.j.LateUSDPerInterval
+	}
+	return 0
+}
+
+// use makes ready for job j; the caller then fills in cost.
+func (w *schedules) use(p *problem, j *pjob) {
+	w.p, w.j = p, j
+	w.cost = grow(w.cost, p.T)
+}
+
+// best solves, and returns the value of the best schedule.
+func (w *schedules) best() float64 {
+	j, T := w.j, w.p.T
+	if j.MustRun {
+		sum := 0.0
+		for t := j.Earliest; t < min(T, j.Earliest+j.Intervals); t++ {
+			sum += max(-j.UnservedUSDPerInterval, j.gain-w.cost[t])
+		}
+		return sum
+	}
+	w.count = j.need <= T
+	w.P = 1
+	if w.count {
+		w.P = j.need
+	}
+	// More restart left than the horizon is the same as the horizon.
+	w.R = min(j.RestartIntervals, T)
+	if j.Running {
+		w.R = max(w.R, min(j.RestartLeft, T))
+	}
+	w.K = w.R + 1
+	P, K := w.P, w.K
+	w.idle = grow(w.idle, (T+1)*P)
+	w.run = grow(w.run, (T+1)*P*K)
+	w.never = grow(w.never, T+1)
+	clear(w.idle[T*P:])
+	clear(w.run[T*P*K:])
+	w.never[T] = 0
+	again := min(j.RestartIntervals, T)
+	for t := T - 1; t >= 0; t-- {
+		late := w.late(t)
+		top := min(P, t+1) // no more progress than intervals gone by
+		for q := range top {
+			stopNext := w.stop(t+1, q)
+			for r := K - 1; r > 0; r-- {
+				w.run[(t*P+q)*K+r] = -w.cost[t] - late + max(w.run[((t+1)*P+q)*K+r-1], stopNext)
+			}
+			v := j.gain - w.cost[t] - late
+			if w.count && q+1 == P {
+				w.run[(t*P+q)*K] = v
+			} else {
+				n := q
+				if w.count {
+					n++
+				}
+				w.run[(t*P+q)*K] = v + max(w.run[((t+1)*P+n)*K], w.stop(t+1, n))
+			}
+			best := -late + w.idle[(t+1)*P+q]
+			if t >= j.Earliest {
+				best = max(best, w.run[(t*P+q)*K+again])
+			}
+			w.idle[t*P+q] = best
+		}
+		w.never[t] = -late + w.never[t+1]
+		if t >= j.Earliest {
+			w.never[t] = max(w.never[t], w.run[t*P*K])
+		}
+	}
+	switch {
+	case j.Running:
+		return max(w.run[min(j.RestartLeft, T)], w.stop(0, 0))
+	case j.started:
+		return w.idle[0]
+	}
+	return w.never[0]
+}
+
+// stop is the value of stopping at the start of t with progress q. At the end
+// of the horizon all is over, and it is no stop.
+func (w *schedules) stop(t, q int) float64 {
+	if t >= w.p.T {
+		return 0
+	}
+	return -w.j.PreemptUSD - w.late(t) + w.idle[(t+1)*w.P+q]
+}
+
+// trace appends the runs of the best schedule.
+func (w *schedules) trace(out []span) []span {
+	j, T := w.j, w.p.T
+	if j.MustRun {
+		for t := j.Earliest; t < min(T, j.Earliest+j.Intervals); t++ {
+			if j.gain-w.cost[t] < -j.UnservedUSDPerInterval {
+				continue
+			}
+			if k := len(out) - 1; k >= 0 && out[k].to == t {
+				out[k].to++
+			} else {
+				out = append(out, span{t, t + 1})
+			}
+		}
+		return out
+	}
+	P, K := w.P, w.K
+	t, q := 0, 0
+	ran := j.started
+	if j.Running {
+		if w.run[min(j.RestartLeft, T)] >= w.stop(0, 0) {
+			out = append(out, span{0, 0})
+			t, q = w.follow(0, 0, min(j.RestartLeft, T))
+			out[0].to = t
+			if w.count && q == P {
+				return out
+			}
+		}
+		t++
+	}
+	for t < T {
+		r := 0
+		if ran {
+			r = min(j.RestartIntervals, T)
+			if t < j.Earliest || w.run[(t*P+q)*K+r] < -w.late(t)+w.idle[(t+1)*P+q] {
+				t++
+				continue
+			}
+		} else if t < j.Earliest || w.run[t*P*K] < -w.late(t)+w.never[t+1] {
+			t++
+			continue
+		}
+		from := t
+		t, q = w.follow(t, q, r)
+		out = append(out, span{from, t})
+		ran = true
+		if w.count && q == P {
+			return out
+		}
+		t++
+	}
+	return out
+}
+
+// follow runs on from t until the best schedule stops, and returns when and
+// with what progress.
+func (w *schedules) follow(t, q, r int) (int, int) {
+	P, K := w.P, w.K
+	for {
+		if r > 0 {
+			r--
+		} else if w.count {
+			q++
+		}
+		t++
+		if w.count && q == P || t >= w.p.T {
+			return t, q
+		}
+		if w.run[(t*P+q)*K+r] < w.stop(t, q) {
+			return t, q
+		}
+	}
+}
+
+// account returns what the runs are worth by the job's own rules, without the
+// cost of power and units.
+func (j *pjob) account(T int, runs []span) float64 {
+	sum := 0.0
+	if j.MustRun {
+		due := max(0, min(T, j.Earliest+j.Intervals)-j.Earliest)
+		for _, r := range runs {
+			due -= r.to - r.from
+			sum += float64(r.to-r.from) * j.gain
+		}
+		return sum - float64(due)*j.UnservedUSDPerInterval
+	}
+	progress, end := 0, T
+	started := j.started
+	for _, r := range runs {
+		restart := 0
+		if j.Running && r.from == 0 {
+			restart = j.RestartLeft
+		} else if started {
+			restart = j.RestartIntervals
+		}
+		started = true
+		made := max(0, r.to-r.from-restart)
+		progress += made
+		sum += float64(made) * j.gain
+		if progress < j.Intervals && r.to < T {
+			sum -= j.PreemptUSD
+		} else if progress >= j.Intervals {
+			end = r.to
+		}
+	}
+	if j.Running && (len(runs) == 0 || runs[0].from > 0) {
+		sum -= j.PreemptUSD
+	}
+	if j.deadline < end {
+		sum -= float64(end-j.deadline) * j.LateUSDPerInterval
+	}
+	return sum
+}

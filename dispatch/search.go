@@ -1,0 +1,127 @@
+package dispatch
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+)
+
+// construct makes a first plan at the prices: jobs by what a unit brings, then
+// classes by what a kW brings, then units one by one.
+func (b *builder) construct(x *prices) *state {
+	s := b.p.newState()
+	b.placeJobs(s, b.jobOrder(), x)
+	for _, c := range b.classOrder() {
+		b.placeClass(s, c, x)
+	}
+	b.polish(s, 3)
+	return s
+}
+
+// jobOrder puts leases first, then running jobs, then the best paying.
+func (b *builder) jobOrder() []int {
+	p := b.p
+	rank := func(i int) int {
+		switch j := &p.jobs[i]; {
+		case j.MustRun:
+			return 0
+		case j.Running:
+			return 1
+		}
+		return 2
+	}
+	order := make([]int, len(p.jobs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(p.jobs[y].USDPerUnitHour, p.jobs[x].USDPerUnitHour))
+	})
+	return order
+}
+
+// classOrder puts first those that earn most with a kW.
+func (b *builder) classOrder() []int {
+	p := b.p
+	value := make([]float64, len(p.class))
+	order := make([]int, len(p.class))
+	for c := range p.class {
+		order[c] = c
+		k := &p.class[c]
+		for m := range k.M {
+			if kw := k.kw[m] - k.least; kw > 0 {
+				value[c] = max(value[c], k.rate[m].At(p.T/2)/kw)
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(value[y], value[x]) })
+	return order
+}
+
+// search varies the plan: some jobs are taken out and scheduled again, and the
+// units placed again, at prices that are shaken a little. What is better stays.
+func (b *builder) search(best *state, x *prices, rounds int, stop func() bool) {
+	p := b.p
+	rng := rand.New(rand.NewPCG(1, 2))
+	try, y := p.newState(), p.newPrices()
+	worth := best.worth()
+	order := b.classOrder()
+	for range rounds {
+		if stop() {
+			return
+		}
+		try.copyFrom(best)
+		b.shake(x, y, rng)
+		for c := range try.groups {
+			try.dropGroups(c)
+		}
+		for t := range try.top {
+			try.top[t] = inf
+		}
+		b.placeJobs(try, b.someJobs(rng), y)
+		if rng.IntN(3) == 0 {
+			i, j := rng.IntN(len(order)), rng.IntN(len(order))
+			order[i], order[j] = order[j], order[i]
+		}
+		for _, c := range order {
+			b.placeClass(try, c, y)
+		}
+		b.polish(try, 2)
+		if w := try.worth(); w > worth+1e-9 {
+			worth = w
+			best.copyFrom(try)
+		}
+	}
+}
+
+func (b *builder) someJobs(rng *rand.Rand) []int {
+	n := len(b.p.jobs)
+	if n == 0 {
+		return nil
+	}
+	some := rng.Perm(n)
+	return some[:min(n, 1+rng.IntN(4))]
+}
+
+// shake makes y of x: each price times its own factor about 1.
+func (b *builder) shake(x, y *prices, rng *rand.Rand) {
+	p := b.p
+	y.copyFrom(x)
+	spread := 0.0
+	switch rng.IntN(4) {
+	case 0:
+	case 1:
+		spread = 0.02
+	case 2:
+		spread = 0.1
+	case 3:
+		spread = 0.4
+	}
+	for _, v := range y.vectors() {
+		f := 1 + spread*(2*rng.Float64()-1)
+		for t := range v {
+			v[t] *= f * (1 + 0.3*spread*(2*rng.Float64()-1))
+		}
+	}
+	y.spread(p)
+}

@@ -1,0 +1,78 @@
+package dispatch
+
+import (
+	"fmt"
+)
+
+// Options says how hard to try.
+type Options struct {
+	// Deadline reports that time is up; nil: no such budget. It is asked often.
+	Deadline func() bool
+	// Effort multiplies the work done where nothing stops it before: 0 and 1
+	// are for a controller that plans every few minutes, 10 and more for a plan
+	// that is made once.
+	Effort int
+}
+
+// Solve returns the best plan that it finds and a proven bound on all plans.
+// Without a deadline the same instance gives the same plan, whatever the order
+// of its nodes, classes, jobs and reserves. The error is that of Validate.
+func Solve(in *Instance, opt Options) (*Plan, error) {
+	if err := in.Validate(); err != nil {
+		return nil, err
+	}
+	stop := opt.Deadline
+	if stop == nil {
+		stop = func() bool { return false }
+	}
+	p := compile(in)
+	a := p.newAscent()
+	work := p.size()
+	effort := float64(max(1, opt.Effort))
+	steps := int(min(600, max(24, 8e6*effort/work)))
+	a.run(steps, 0.3, 0.003, stop)
+	b := p.newBuilder()
+	best := b.construct(a.best)
+	b.search(best, a.best, int(min(5000, 6e6*effort/work)), stop)
+	return p.finish(best, a)
+}
+
+// size is about how many elementary steps one response to prices takes.
+func (p *problem) size() float64 {
+	n := 0.0
+	for c := range p.class {
+		k := &p.class[c]
+		n += float64(p.T) * float64(k.N*k.N+k.states)
+	}
+	for i := range p.jobs {
+		j := &p.jobs[i]
+		states := 1.0
+		if j.need <= p.T {
+			states = float64(min(j.need, p.T/2))
+		}
+		n += float64(p.T) * states * float64(2+min(j.RestartIntervals, p.T))
+	}
+	return max(n, 100)
+}
+
+// finish writes the plan and puts its worth, bound and violations in.
+func (p *problem) finish(s *state, a *ascent) (*Plan, error) {
+	a.best.spread(p)
+	plan := s.plan(a.best)
+	e, over, err := p.in.account(plan)
+	if err != nil {
+		return nil, fmt.Errorf("checking the plan that was made: %w", err)
+	}
+	plan.ObjectiveUSD = e.usd
+	if len(over) > 0 {
+		plan.Feasible = false
+		plan.Violations = over
+	} else {
+		bound := max(a.bound, e.usd)
+		plan.BoundUSD = &bound
+	}
+	if _, err := p.in.Evaluate(plan); err != nil {
+		return nil, fmt.Errorf("checking the plan that was made: %w", err)
+	}
+	return plan, nil
+}
