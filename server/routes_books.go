@@ -81,7 +81,14 @@ func (s *Server) bookRoutes() {
 // the caller and not to a path of the caller's choice: that would let whoever
 // reaches the API write files.
 func (s *Server) backup(ctx context.Context, w io.Writer) error {
-	dir, err := os.MkdirTemp(s.o.TempDir, "backup-")
+	dir := s.o.TempDir
+	var err error
+	if dir != "" {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		dir, err = os.MkdirTemp(dir, "backup-")
+	}
 	if err != nil {
 		return newProblem(http.StatusServiceUnavailable, "making room for the backup: "+err.Error(), "look at the free space of the disk")
 	}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/server"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+)
+
+// maxTask bounds a task file.
+const maxTask = 256 << 10
+
+func jobCmd() *cobra.Command {
+	cmd, at := talks(apiGroup("job", "Submit and watch AI jobs"))
+	cmd.AddCommand(jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	return cmd
+}
+
+func jobSubmitCmd(at *remote) *cobra.Command {
+	var env []string
+	var name string
+	var follow, asJSON bool
+	cmd := &cobra.Command{
+		Use: "submit FILE", Short: "Submit a SkyPilot task",
+		Long: "Submit a SkyPilot task. Its workdir, a folder given relative to the file, is packed and travels with it.",
+		Args: exactly("FILE"),
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&env, "env", "e", nil, "set an environment variable, KEY=VALUE, or KEY to pass on your own (repeatable)")
+	f.StringVar(&name, "name", "", "name of the job, instead of the task's")
+	f.BoolVarP(&follow, "follow", "f", false, "show its output until it has ended")
+	f.BoolVar(&asJSON, "json", false, "print the API's JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		order, err := taskOrder(args[0], env)
+		if err != nil {
+			return err
+		}
+		order.Name = name
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodPost, "/jobs", order)
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			return printJSON(out, raw)
+		}
+		fmt.Fprintf(out, "job %s (%s) is %s\n", plain(j.ID), plain(j.Name), because(j))
+		if !follow {
+			return nil
+		}
+		return followJob(cmd.Context(), c, out, j.ID, 0)
+	}
+	return cmd
+}
+
+// taskOrder reads the task file and packs the folder that it names.
+func taskOrder(file string, env []string) (server.TaskOrder, error) {
+	none := server.TaskOrder{}
+	f, err := os.Open(file)
+	if err != nil {
+		return none, sluice.Errorf(sluice.Invalid, "give the path of a task file", "reading the task: %v", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTask+1))
+	if err != nil {
+		return none, sluice.Errorf(sluice.Invalid, "give the path of a task file", "reading the task: %v", err)
+	}
+	if len(text) > maxTask {
+		return none, sluice.Errorf(sluice.Invalid, "is it a task file?", "%s is larger than %d KiB", file, maxTask>>10)
+	}
+	// The server judges the task; here only the folder is of interest.
+	var task struct {
+		Workdir string `yaml:"workdir"`
+	}
+	order := server.TaskOrder{ID: uuid.NewString(), Task: string(text), File: filepath.Base(file), By: me(), Env: map[string]string{}}
+	if err := yaml.Unmarshal(text, &task); err == nil && task.Workdir != "" {
+		dir := task.Workdir
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(filepath.Dir(file), dir)
+		}
+		if order.Workdir, err = server.PackWorkdir(dir); err != nil {
+			return none, err
+		}
+	}
+	for _, e := range env {
+		k, v, given := strings.Cut(e, "=")
+		if !given {
+			if v, given = os.LookupEnv(k); !given {
+				return none, sluice.Errorf(sluice.Invalid, "write --env "+k+"=VALUE", "--env %s: it is not set here", k)
+			}
+		}
+		if k == "" {
+			return none, sluice.Errorf(sluice.Invalid, "write --env KEY=VALUE", "--env %q names no variable", e)
+		}
+		order.Env[k] = v
+	}
+	return order, nil
+}
+
+// because is a job's state and its reason.
+func because(j compute.Job) string {
+	s := string(j.State)
+	if j.Why != "" {
+		s += ": " + j.Why
+	}
+	return plain(s)
+}
+
+// followJob shows the output from a byte on until the job has ended, and fails
+// where the job did. Ctrl-C ends only the looking.
+func followJob(ctx context.Context, c *client, w io.Writer, id string, from int64) error {
+	if err := showLogs(ctx, c, w, id, from, true); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	j, _, err := askFor[compute.Job](ctx, c, http.MethodGet, "/jobs/"+url.PathEscape(id), nil)
+	if err != nil {
+		return err
+	}
+	if j.State.Ended() && j.State != compute.Succeeded {
+		return sluice.Errorf(sluice.Internal, "", "job %s %s", plain(j.ID), because(j))
+	}
+	fmt.Fprintf(w, "job %s %s\n", plain(j.ID), because(j))
+	return nil
+}
+
+func showLogs(ctx context.Context, c *client, w io.Writer, id string, from int64, follow bool) error {
+	body, err := c.stream(ctx, http.MethodGet, fmt.Sprintf("/jobs/%s/logs?follow=%t&from=%d", url.PathEscape(id), follow, from), nil)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if _, err := io.Copy(w, body); err != nil && ctx.Err() == nil {
+		return sluice.Errorf(sluice.Unavailable, "the job may go on: sluice job show "+id, "the output of job %s broke off: %v", id, err)
+	}
+	return nil
+}
+
+func jobListCmd(at *remote) *cobra.Command {
+	var state string
+	var n int
+	var asJSON bool
+	cmd := &cobra.Command{Use: "list", Short: "List the jobs, the newest first", Args: exactly()}
+	cmd.Flags().StringVar(&state, "state", "", "only those in this state")
+	cmd.Flags().IntVarP(&n, "number", "n", 50, "at most so many; 0 for all")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		q := url.Values{}
+		if state != "" {
+			q.Set("state", state)
+		}
+		all, raw, err := list[compute.Job](cmd.Context(), c, "/jobs", q, n)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), raw)
+		}
+		g := newGrid(cmd.OutOrStdout(), "ID", "NAME", "TENANT", "STATE", "UNITS", "HOST", "RAN", "PREEMPTED", "BILLED", "WHY")
+		for _, j := range all {
+			g.row(j.ID, j.Name, orDash(j.Tenant), string(j.State), fmt.Sprintf("%d %s", j.Units, j.Class), orDash(j.Host),
+				span(time.Duration(j.RunSeconds*float64(time.Second))), fmt.Sprint(j.Preemptions), j.BilledUSD.String(), j.Why)
+		}
+		return g.flush()
+	}
+	return cmd
+}
+
+func jobShowCmd(at *remote) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "show ID", Short: "Show one job", Args: exactly("ID")}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), raw)
+		}
+		return writeJob(cmd.OutOrStdout(), j)
+	}
+	return cmd
+}
+
+func writeJob(w io.Writer, j compute.Job) error {
+	when := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return stamp(*t) + " UTC"
+	}
+	sold := "firm"
+	if j.Interruptible {
+		sold = fmt.Sprintf("interruptible above %s $/MWh", figure(j.StrikeUSDMWh, 1))
+	}
+	g := newGrid(w)
+	g.row("job", j.ID)
+	g.row("name", j.Name)
+	g.row("tenant", orDash(j.Tenant))
+	g.row("state", because(j))
+	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
+	g.row("runs on", orDash(j.Host))
+	g.row("submitted", when(&j.SubmittedAt))
+	g.row("started", when(j.StartedAt))
+	g.row("ended", when(j.EndedAt))
+	if j.Deadline != nil {
+		g.row("due", when(j.Deadline))
+	}
+	if j.ExitCode != nil {
+		g.row("exit status", fmt.Sprint(*j.ExitCode))
+	}
+	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
+	g.row("checkpoint", when(j.CheckpointAt))
+	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
+	return g.flush()
+}
+
+func jobLogsCmd(at *remote) *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{Use: "logs ID", Short: "Print a job's output", Args: exactly("ID")}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the job has ended")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		return showLogs(cmd.Context(), c, cmd.OutOrStdout(), args[0], 0, follow)
+	}
+	return cmd
+}
+
+func jobCancelCmd(at *remote) *cobra.Command {
+	var by string
+	cmd := &cobra.Command{Use: "cancel ID", Short: "Cancel a job; a running one gets its grace to checkpoint", Args: exactly("ID")}
+	cmd.Flags().StringVar(&by, "by", me(), "who cancels it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		j, _, err := askFor[compute.Job](cmd.Context(), c, http.MethodPost,
+			"/jobs/"+url.PathEscape(args[0])+"/cancel?by="+url.QueryEscape(by), nil)
+		if err == nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "job %s is %s\n", plain(j.ID), because(j))
+		}
+		return err
+	}
+	return cmd
+}
