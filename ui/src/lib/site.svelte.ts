@@ -7,7 +7,8 @@ import type { Alarm, Curtailment, Decision, Job, Machine, Page, Status } from '.
 
 export type Connection = 'connecting' | 'live' | 'lost' | 'token'
 
-const machinesEvery = 4_000
+const machinesEvery = 4_000 // while states change
+const machinesQuiet = 16_000 // else: thousands of machines are a megabyte
 const machinesAfterDecision = 700
 const silence = 40_000
 const keepDecisions = 60
@@ -29,6 +30,8 @@ class Live {
   #timer = 0
   #reading = false
   #asking = false
+  #counts = ''
+  #readAt = 0
   #stop: AbortController | null = null
   #waker: (() => void) | null = null
 
@@ -162,9 +165,13 @@ class Live {
     if (this.#reading) return
     this.#reading = true
     try {
-      if (!document.hidden) {
+      const counts = JSON.stringify(this.status?.machines)
+      const due = counts !== this.#counts || Date.now() - this.#readAt >= machinesQuiet
+      if (!document.hidden && due) {
         this.machines = await getAll<Machine>('machines?limit=1000')
         this.machinesRead = true
+        this.#counts = counts
+        this.#readAt = Date.now()
       }
     } catch (e) {
       if (e instanceof Problem && e.status === 401) this.#stop?.abort()
