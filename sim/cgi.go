@@ -32,7 +32,7 @@ func (f *Fleet) cgi(m *machine, req *http.Request, body []byte) (status int, rep
 		status, reply = f.configure(m, body)
 		return status, reply, m.answersLate()
 	case "GET /cgi-bin/get_system_info.cgi":
-		return http.StatusOK, fmt.Appendf(nil, `{"minertype":%q,"hostname":%q,"firmware_type":"Release","system_mode":"GNU/Linux"}`,
+		return http.StatusOK, fmt.Appendf(nil, `{"minertype":%q,"hostname":%q,"firmware_type":"Release","system_mode":"GNU/Linux","system_filesystem_version":"FR-1.12(251009)"}`,
 			m.spec.Model, m.spec.Name), 0
 	}
 	return http.StatusNotFound, nil, 0

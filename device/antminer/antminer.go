@@ -12,7 +12,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice"
@@ -35,6 +37,9 @@ type Miner struct {
 	api  cgminer.Client
 	web  *web
 	turn chan struct{} // held by the one writer: reading and posting the configuration is one act
+
+	asked    atomic.Bool // whether the firmware's version was asked for
+	firmware atomic.Pointer[string]
 }
 
 var _ device.Miner = (*Miner)(nil)
@@ -53,7 +58,7 @@ func New(a device.Address) *Miner {
 }
 
 // Read asks the API in one connection, and the configuration in a second one
-// only where nothing hashes. Power is there only where the firmware reports it.
+// only where nothing hashes (and once, the first time, for the version). Power is there only where the firmware reports it.
 // At is left for the caller, who knows the site's time.
 func (m *Miner) Read(ctx context.Context) (sluice.Reading, error) {
 	reply, err := m.api.Call(ctx, cgminer.Request{Command: "stats", NewAPI: true})
@@ -67,6 +72,9 @@ func (m *Miner) Read(ctx context.Context) (sluice.Reading, error) {
 		if r, known, err = reading(reply); err != nil {
 			return r, err
 		}
+	}
+	if !closed {
+		m.version(ctx, &r)
 	}
 	if known || r.HashRate > 0 {
 		return r, nil
@@ -92,6 +100,31 @@ func (m *Miner) Read(ctx context.Context) (sluice.Reading, error) {
 		}
 	}
 	return r, nil
+}
+
+// versionTimeout is the most of a Read's time that the version may take.
+const versionTimeout = 2 * time.Second
+
+// version puts the firmware's version in place of the mining program's. Only
+// the web interface has it, so it is asked for once in a driver's life; that
+// also leaves an authentication challenge for the first Set to answer.
+func (m *Miner) version(ctx context.Context, r *sluice.Reading) {
+	if !m.asked.Swap(true) {
+		ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+		defer cancel()
+		v := m.web.visit()
+		defer v.close()
+		var info struct {
+			Version string `json:"system_filesystem_version"`
+		}
+		if b, err := v.do(ctx, http.MethodGet, "/cgi-bin/get_system_info.cgi", nil); err == nil &&
+			json.Unmarshal(b, &info) == nil && info.Version != "" {
+			m.firmware.Store(&info.Version)
+		}
+	}
+	if s := m.firmware.Load(); s != nil {
+		r.Firmware = *s
+	}
 }
 
 // reading parses both forms of `stats`; known says that the reply itself tells
