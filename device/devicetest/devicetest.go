@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Device) {
 		"a blocked write leaves others deadline": blockedWrite,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of them wait
 			d := open(t)
 			ctx, cancel := context.WithTimeout(context.Background(), long)
 			defer cancel()
