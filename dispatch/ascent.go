@@ -132,18 +132,33 @@ func (a *ascent) gradient() {
 	}
 }
 
-// run makes n steps, of sizes from first to last times the typical worth.
-func (a *ascent) run(n int, first, last float64, stop func() bool) {
+// run takes about so many elementary steps to move the prices, by sizes from
+// first to last times the typical worth.
+func (a *ascent) run(ops int, first, last float64, stop func() bool) {
+	a.evaluate()
+	each := a.ops()
+	n := min(maxSteps, max(minSteps, ops/max(1, each)))
 	for k := range n {
-		if k > 0 && stop() {
+		if stop() {
 			return
 		}
-		a.evaluate()
 		a.gradient()
-		rate := first * math.Pow(last/first, float64(k)/float64(max(1, n-1)))
-		a.step(rate)
+		a.step(first * math.Pow(last/first, float64(k)/float64(max(1, n-1))))
+		a.evaluate()
 	}
-	a.evaluate()
+}
+
+const (
+	minSteps = 25
+	maxSteps = 400
+)
+
+func (a *ascent) ops() int {
+	n := 0
+	for _, r := range a.r {
+		n += r.paths.ops + r.plans.ops
+	}
+	return n
 }
 
 // evaluate finds the bound at the present prices, and keeps the best.

@@ -325,7 +325,7 @@ func (p *problem) shared(x *prices, r *response) {
 		}
 		for _, w := range p.worth[t] {
 			if x.shed != nil && w.usd > x.shed[t] {
-				kw := min(w.kw, p.mostShed())
+				kw := min(w.kw, p.sheddable)
 				r.add(kw * (w.usd - x.shed[t]))
 				r.shed[t] -= kw
 			}

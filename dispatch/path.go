@@ -17,6 +17,7 @@ type paths struct {
 	value  []float64 // (T+1)×states: best from the start of t on, being in the state during t
 	leave  []float64 // T×N: best from the start of t on, leaving the mode then
 	to     []uint8   // T×N: for which mode
+	ops    int       // elementary steps done so far
 }
 
 var inf = math.Inf(1)
@@ -39,6 +40,7 @@ func grow[E any](s []E, n int) []E {
 // solve fills in values backwards in time.
 func (w *paths) solve() {
 	c, T, N, S := w.c, w.p.T, w.c.N, w.c.states
+	w.ops += T * (N*N + N + S)
 	end := w.value[T*S : (T+1)*S]
 	for i := range end {
 		end[i] = 0

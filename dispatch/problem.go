@@ -10,18 +10,19 @@ import (
 // USD per interval, and everything stands in the order of its name so that the
 // order of the input does not change the plan.
 type problem struct {
-	in     *Instance // sorted copy
-	T      int
-	h      float64   // hours in an interval
-	energy []float64 // USD per kW and interval
-	nodes  []pnode
-	root   int
-	class  []pclass
-	jobs   []pjob
-	res    []preserve
-	worth  [][]tranche // by interval, dearest first: what kW ready to drop earn
-	demand []DemandCharge
-	broken bool // some limit cannot be kept
+	in        *Instance // sorted copy
+	T         int
+	h         float64   // hours in an interval
+	energy    []float64 // USD per kW and interval
+	nodes     []pnode
+	root      int
+	class     []pclass
+	jobs      []pjob
+	res       []preserve
+	worth     [][]tranche // by interval, dearest first: what kW ready to drop earn
+	demand    []DemandCharge
+	broken    bool    // some limit cannot be kept
+	sheddable float64 // kW that all units together could ever drop
 }
 
 type pnode struct {
@@ -111,6 +112,7 @@ func compile(given *Instance) *problem {
 	p.compileJobs()
 	p.compileLimits()
 	p.compileReserves()
+	p.sheddable = p.mostShed()
 	return p
 }
 

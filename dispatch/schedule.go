@@ -17,6 +17,7 @@ type schedules struct {
 	never   []float64 // T+1
 	P, R, K int
 	count   bool // progress matters
+	ops     int  // elementary steps done so far
 }
 
 func (w *schedules) late(t int) float64 {
@@ -54,6 +55,7 @@ func (w *schedules) best() float64 {
 	}
 	w.K = w.R + 1
 	P, K := w.P, w.K
+	w.ops += T * min(P, T/2+1) * (K + 1)
 	w.idle = grow(w.idle, (T+1)*P)
 	w.run = grow(w.run, (T+1)*P*K)
 	w.never = grow(w.never, T+1)

@@ -60,16 +60,13 @@ func (b *builder) classOrder() []int {
 
 // search varies the plan: some jobs are taken out and scheduled again, and the
 // units placed again, at prices that are shaken a little. What is better stays.
-func (b *builder) search(best *state, x *prices, rounds int, stop func() bool) {
+func (b *builder) search(best *state, x *prices, ops int, stop func() bool) {
 	p := b.p
 	rng := rand.New(rand.NewPCG(1, 2))
 	try, y := p.newState(), p.newPrices()
 	worth := best.worth()
 	order := b.classOrder()
-	for range rounds {
-		if stop() {
-			return
-		}
+	for end := b.ops() + ops; b.ops() < end && !stop(); {
 		try.copyFrom(best)
 		b.shake(x, y, rng)
 		for c := range try.groups {
@@ -93,6 +90,9 @@ func (b *builder) search(best *state, x *prices, rounds int, stop func() bool) {
 		}
 	}
 }
+
+// ops is how many elementary steps the builder has made.
+func (b *builder) ops() int { return b.w.ops + b.plans.ops }
 
 func (b *builder) someJobs(rng *rand.Rand) []int {
 	n := len(b.p.jobs)

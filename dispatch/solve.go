@@ -26,34 +26,18 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 		stop = func() bool { return false }
 	}
 	p := compile(in)
+	ops := solveOps * max(1, opt.Effort)
 	a := p.newAscent()
-	work := p.size()
-	effort := float64(max(1, opt.Effort))
-	steps := int(min(600, max(24, 8e6*effort/work)))
-	a.run(steps, 0.3, 0.003, stop)
+	a.run(ops/3, 0.3, 0.003, stop)
 	b := p.newBuilder()
 	best := b.construct(a.best)
-	b.search(best, a.best, int(min(5000, 6e6*effort/work)), stop)
+	b.search(best, a.best, ops-a.ops()-b.ops(), stop)
 	return p.finish(best, a)
 }
 
-// size is about how many elementary steps one response to prices takes.
-func (p *problem) size() float64 {
-	n := 0.0
-	for c := range p.class {
-		k := &p.class[c]
-		n += float64(p.T) * float64(k.N*k.N+k.states)
-	}
-	for i := range p.jobs {
-		j := &p.jobs[i]
-		states := 1.0
-		if j.need <= p.T {
-			states = float64(min(j.need, p.T/2))
-		}
-		n += float64(p.T) * states * float64(2+min(j.RestartIntervals, p.T))
-	}
-	return max(n, 100)
-}
+// solveOps is how many elementary steps (a few nanoseconds each) a solution of
+// effort 1 may take.
+const solveOps = 10_000_000
 
 // finish writes the plan and puts its worth, bound and violations in.
 func (p *problem) finish(s *state, a *ascent) (*Plan, error) {
