@@ -42,7 +42,10 @@ func PackWorkdir(dir string) ([]byte, error) {
 		}
 		return packFile(t, root, name)
 	})
-	if err = errors.Join(err, t.Close(), z.Close()); err != nil {
+	if err == nil {
+		err = errors.Join(t.Close(), z.Close())
+	}
+	if err != nil {
 		if sluice.KindOf(err) == sluice.Internal {
 			return nil, sluice.Errorf(sluice.Invalid, "every file of workdir must be readable", "packing the working folder %s: %v", dir, err)
 		}

@@ -38,7 +38,7 @@ func (s *Server) bookRoutes() {
 
 	huma.Register(s.api, operation("entries", "GET", "/ledger/entries", "books", "The journal", "Entries of [from, to), in the journal's order."),
 		func(ctx context.Context, in *struct {
-			paging
+			Paging
 			From time.Time `query:"from" doc:"Start, site time"`
 			To   time.Time `query:"to" doc:"End, site time"`
 		}) (*body[Page[ledger.Entry]], error) {

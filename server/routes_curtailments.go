@@ -69,7 +69,7 @@ func noOrder(id string) error {
 
 func (s *Server) curtailmentRoutes() {
 	huma.Register(s.api, operation("curtailments", "GET", "/curtailments", "curtailments", "Orders and how they were obeyed", "The newest first."),
-		func(ctx context.Context, in *struct{ paging }) (*body[Page[site.Curtailment]], error) {
+		func(ctx context.Context, in *struct{ Paging }) (*body[Page[site.Curtailment]], error) {
 			all, err := s.o.Site.Curtailments(ctx, maxOrders)
 			if err != nil {
 				return nil, problem(err)

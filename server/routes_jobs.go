@@ -11,7 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-type jobID struct {
+// JobID is the job that a path names.
+type JobID struct {
 	ID string `path:"id" maxLength:"100" doc:"ID of the job"`
 }
 
@@ -37,7 +38,7 @@ func (s *Server) jobRoutes() {
 
 	huma.Register(s.api, operation("jobs", "GET", "/jobs", "jobs", "AI jobs", "The newest first."),
 		func(ctx context.Context, in *struct {
-			paging
+			Paging
 			State string `query:"state" enum:"queued,starting,running,stopping,succeeded,failed,cancelled,lost" doc:"Only those in this state"`
 		}) (*body[Page[compute.Job]], error) {
 			j, err := jobs()
@@ -75,7 +76,7 @@ func (s *Server) jobRoutes() {
 	})
 
 	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job", "By its ID."),
-		func(ctx context.Context, in *jobID) (*body[compute.Job], error) {
+		func(ctx context.Context, in *JobID) (*body[compute.Job], error) {
 			j, err := jobs()
 			if err != nil {
 				return nil, err
@@ -86,7 +87,7 @@ func (s *Server) jobRoutes() {
 	huma.Register(s.api, operation("cancelJob", "POST", "/jobs/{id}/cancel", "jobs", "Cancel a job",
 		"A running job gets its grace to checkpoint and is then killed."),
 		func(ctx context.Context, in *struct {
-			jobID
+			JobID
 			By string `query:"by" maxLength:"200" doc:"Who; without: api"`
 		}) (*body[compute.Job], error) {
 			j, err := jobs()
@@ -100,7 +101,7 @@ func (s *Server) jobRoutes() {
 		"Standard output and error of its runs, as they were written. With follow the response goes on until the job has ended.")
 	logs.Responses = streamDoc("text/plain; charset=utf-8", "The output")
 	huma.Register(s.api, logs, func(ctx context.Context, in *struct {
-		jobID
+		JobID
 		From   int64 `query:"from" doc:"Byte to begin at; a negative number counts from the end"`
 		Follow bool  `query:"follow" doc:"Go on until the job has ended"`
 	}) (*huma.StreamResponse, error) {

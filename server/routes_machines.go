@@ -8,7 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-type machineName struct {
+// MachineName is the machine that a path names.
+type MachineName struct {
 	Name string `path:"name" maxLength:"200" doc:"Name of the machine"`
 }
 
@@ -22,7 +23,7 @@ type PinOrder struct {
 func (s *Server) machineRoutes() {
 	huma.Register(s.api, operation("machines", "GET", "/machines", "machines", "Miners and hosts", "Those that match, sorted by name."),
 		func(_ context.Context, in *struct {
-			paging
+			Paging
 			State string `query:"state" doc:"mining, sleeping, stopping, waking, idle, busy, silent, fault or locked"`
 			Class string `query:"class" doc:"Its class"`
 			Node  string `query:"node" doc:"Its node"`
@@ -41,14 +42,14 @@ func (s *Server) machineRoutes() {
 		})
 
 	huma.Register(s.api, operation("machine", "GET", "/machines/{name}", "machines", "One machine", "By its name."),
-		func(_ context.Context, in *machineName) (*body[site.Machine], error) {
+		func(_ context.Context, in *MachineName) (*body[site.Machine], error) {
 			return answer(s.o.Site.Machine(in.Name))
 		})
 
 	huma.Register(s.api, operation("pin", "PUT", "/machines/{name}/pin", "machines", "Pin a machine to a mode, or lock it",
 		"Nothing else touches the machine until it is released."),
 		func(ctx context.Context, in *struct {
-			machineName
+			MachineName
 			Body PinOrder
 		}) (*body[site.Machine], error) {
 			p := site.Pin{Machine: in.Name, Mode: in.Body.Mode, By: who(in.Body.By), Why: in.Body.Why, At: s.o.Now()}
@@ -60,7 +61,7 @@ func (s *Server) machineRoutes() {
 
 	release := operation("release", "DELETE", "/machines/{name}/pin", "machines", "Release a machine", "It is dispatched again from the next plan on.")
 	huma.Register(s.api, release, func(ctx context.Context, in *struct {
-		machineName
+		MachineName
 		By string `query:"by" maxLength:"200" doc:"Who; without: api"`
 	}) (*body[site.Machine], error) {
 		if err := s.o.Site.Release(ctx, in.Name, who(in.By)); err != nil {

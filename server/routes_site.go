@@ -27,14 +27,15 @@ func answer[T any](v T, err error) (*body[T], error) {
 	return &body[T]{v}, nil
 }
 
-// paging is what every list takes.
-type paging struct {
+// Paging is what every list takes. Like the other parts of inputs it is exported
+// because huma reads embedded fields of exported types only.
+type Paging struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Most items of a page"`
 	After string `query:"after" maxLength:"200" doc:"The next of the page before"`
 }
 
 // number reads After where the list is ordered by a number; 0 without.
-func (p paging) number() (int64, error) {
+func (p Paging) number() (int64, error) {
 	if p.After == "" {
 		return 0, nil
 	}
@@ -67,7 +68,7 @@ func (s *Server) siteRoutes() {
 
 	huma.Register(s.api, operation("decisions", "GET", "/decisions", "site", "What was decided, and why",
 		"The newest first. Each move has its reason in money."),
-		func(ctx context.Context, in *struct{ paging }) (*body[Page[site.Decision]], error) {
+		func(ctx context.Context, in *struct{ Paging }) (*body[Page[site.Decision]], error) {
 			before, err := in.number()
 			if err != nil {
 				return nil, err
@@ -89,7 +90,7 @@ func (s *Server) siteRoutes() {
 	huma.Register(s.api, operation("alarms", "GET", "/alarms", "site", "What a person should know",
 		"The open alarms, or with all those that are over as well; the newest first."),
 		func(ctx context.Context, in *struct {
-			paging
+			Paging
 			All bool `query:"all" doc:"Those that are over as well"`
 		}) (*body[Page[site.Alarm]], error) {
 			before, err := in.number()

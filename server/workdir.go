@@ -90,6 +90,8 @@ func eachFile(packed []byte, do func(h *tar.Header, name string, r io.Reader) er
 			return bad("%q leads out of it", clip(h.Name))
 		case name == "." && h.Typeflag == tar.TypeDir:
 			continue
+		case name == ".":
+			return bad("a file has no name")
 		}
 		if err := do(h, name, in); err != nil {
 			return &sluice.Error{Kind: sluice.Internal, Msg: "unpacking the working folder", Cause: err}
