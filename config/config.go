@@ -123,8 +123,8 @@ type Feed struct {
 	User       string             `yaml:"user"`
 	Password   Secret             `yaml:"password"`
 	CookieFile string             `yaml:"cookie_file"` // bitcoind's .cookie; absolute after Load
-	Refresh    Duration           `yaml:"refresh"`     // default 1m; 5m for ercot and mempool, 15m for energy-charts
-	MaxAge     Duration           `yaml:"max_age"`     // default 15m for prices, 24h for the network
+	Refresh    Duration           `yaml:"refresh"`     // default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts
+	MaxAge     Duration           `yaml:"max_age"`     // default 15m; 30m for ercot, 24h for mempool and bitcoind
 	Fallback   map[string]float64 `yaml:"fallback"`    // quantity → value where there is none
 }
 

@@ -138,8 +138,8 @@ var fields = map[string]field{
 	"Feed.user":        {doc: "The user, where the source asks for one."},
 	"Feed.password":    {doc: "The password or key: env:NAME or file:PATH."},
 	"Feed.cookie_file": {doc: "bitcoind: its .cookie file, instead of user and password."},
-	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 5m for mempool and ercot, 15m for energy-charts.", between: []float64{1, 86400}},
-	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m for prices and orders, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
+	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts.", between: []float64{1, 86400}},
+	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m; 30m for ercot, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
 	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities()},
 
 	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},

@@ -27,6 +27,9 @@ func (m Mistake) String() string {
 	return s
 }
 
+// Error makes a Mistake an error of its own.
+func (m Mistake) Error() string { return m.String() }
+
 // Errors is every mistake of a file, in the order of its lines. It counts as a
 // sluice.Invalid error.
 type Errors []Mistake

@@ -36,10 +36,10 @@ type Options struct {
 	// Interval is how long a value holds. 0: the most frequent distance between
 	// the times of that quantity.
 	Interval time.Duration
-	// PublishAt is the time of day (UTC) from which the day-ahead prices of the
-	// next UTC day are known; 0 means 18:00. A real-time price counts as known
+	// Lead is how long before a UTC day begins its day-ahead prices are known; 0
+	// means 6h: from 18:00 of the day before. A real-time price counts as known
 	// from the start of its interval, as on a live ticker; every other value too.
-	PublishAt time.Duration
+	Lead time.Duration
 	// USDPer converts prices of energy from another currency; 0 means 1.
 	USDPer float64
 }
@@ -56,7 +56,7 @@ type Source struct {
 }
 
 const (
-	defaultPublishAt = 18 * time.Hour
+	defaultLead = 6 * time.Hour
 	// window is how much of the past is given: enough for the newest value of a
 	// series that has ended, without handing years to the book each minute.
 	window = 7 * 24 * time.Hour
@@ -66,8 +66,8 @@ const (
 
 // New makes a source; nothing is read before Fetch.
 func New(o Options) *Source {
-	if o.PublishAt == 0 {
-		o.PublishAt = defaultPublishAt
+	if o.Lead == 0 {
+		o.Lead = defaultLead
 	}
 	if o.USDPer == 0 {
 		o.USDPer = 1

@@ -223,7 +223,7 @@ func (r *reader) finish(q feed.Quantity, ps []feed.Point) []feed.Point {
 		}
 		p.Published = p.From
 		if q == feed.DayAheadPrice {
-			p.Published = p.From.Truncate(24 * time.Hour).Add(-24*time.Hour + r.o.PublishAt)
+			p.Published = p.From.Truncate(24 * time.Hour).Add(-r.o.Lead)
 		}
 	}
 	return out

@@ -12,3 +12,7 @@ const (
 	// on-demand rate times what the A100's spot rate was of its own (1.47 / 1.89).
 	H100SpotUSD = 1.90
 )
+
+// H100Rates returns the rates per GPU and hour in USD of work that may not be
+// interrupted, and of work that may.
+func H100Rates() (firm, spot float64) { return H100OnDemandUSD, H100SpotUSD }
