@@ -172,5 +172,8 @@ func (f Fields) Numbers(key string) []float64 {
 // HashRateGHs returns a field that is in GH/s as TH/s.
 func (f Fields) HashRateGHs(key string) (sluice.HashRate, bool) {
 	x, ok := f.Float(key)
-	return sluice.HashRate(x / 1000), ok && x >= 0
+	if !ok || x < 0 {
+		return 0, false
+	}
+	return sluice.HashRate(x / 1000), true
 }
