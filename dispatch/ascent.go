@@ -18,11 +18,15 @@ type ascent struct {
 	m, v    [][]float64
 	steps   int
 	g       [][]float64
-	average *prices
+	often   [][]float64 // by job and interval: in how many of the counted steps it ran
+	counted float64
 }
 
 func (p *problem) newAscent() *ascent {
-	a := &ascent{p: p, now: p.newPrices(), best: p.newPrices(), average: p.newPrices(), bound: inf}
+	a := &ascent{p: p, now: p.newPrices(), best: p.newPrices(), bound: inf}
+	for range p.jobs {
+		a.often = append(a.often, make([]float64, p.T))
+	}
 	for range shards {
 		a.r = append(a.r, p.newResponse())
 	}
@@ -77,6 +81,10 @@ func (a *ascent) startPrices() {
 			a.now.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
 		}
 	}
+	for i := range a.now.crowd {
+		j := &p.jobs[i]
+		a.scale = append(a.scale, []float64{0.5 * (math.Abs(j.gain) + j.UnservedUSDPerInterval + j.LateUSDPerInterval)})
+	}
 	for c := range a.now.hold {
 		k := &p.class[c]
 		s := 0.0
@@ -124,6 +132,18 @@ func (a *ascent) gradient() {
 		}
 		i++
 	}
+	for j, row := range a.now.crowd {
+		for t := range row {
+			a.g[i][t] = 0
+			if fit, ran := r.fit[j][t], a.r[j%shards].ran[j][t]; fit != ran {
+				a.g[i][t] = 1
+				if ran {
+					a.g[i][t] = -1
+				}
+			}
+		}
+		i++
+	}
 	for c := range a.now.hold {
 		for t := range a.now.hold[c] {
 			a.g[i][t] = -r.hold[c][t]
@@ -137,15 +157,61 @@ func (a *ascent) gradient() {
 func (a *ascent) run(ops int, first, last float64, stop func() bool) {
 	a.evaluate()
 	each := a.ops()
-	n := min(maxSteps, max(minSteps, ops/max(1, each)))
+	a.runTo(min(maxSteps, max(minSteps, ops/max(1, each))), first, last, -inf, stop)
+}
+
+// runTo makes n steps, or fewer where the bound falls to enough.
+func (a *ascent) runTo(n int, first, last, enough float64, stop func() bool) {
 	for k := range n {
-		if stop() {
+		if stop() || a.bound <= enough {
 			return
 		}
 		a.gradient()
 		a.step(first * math.Pow(last/first, float64(k)/float64(max(1, n-1))))
 		a.evaluate()
+		if 3*k > n {
+			a.count()
+		}
 	}
+}
+
+// restart sets out anew from the given prices.
+func (a *ascent) restart(x *prices) {
+	a.now.copyFrom(x)
+	a.best.copyFrom(x)
+	a.bound, a.steps, a.counted = inf, 0, 0
+	for i := range a.m {
+		clear(a.m[i])
+		clear(a.v[i])
+	}
+	for i := range a.often {
+		clear(a.often[i])
+	}
+	a.evaluate()
+}
+
+// count notes in which intervals each job runs at the present prices.
+func (a *ascent) count() {
+	a.counted++
+	for i := range a.often {
+		for t, on := range a.r[i%shards].ran[i] {
+			if on {
+				a.often[i][t]++
+			}
+		}
+	}
+}
+
+// shares returns how often each job ran in each interval.
+func (a *ascent) shares() [][]float64 {
+	out := make([][]float64, len(a.often))
+	for i, row := range a.often {
+		out[i] = make([]float64, len(row))
+		for t, n := range row {
+			out[i][t] = n / max(1, a.counted)
+		}
+	}
+	return out
 }
 
 const (
@@ -174,7 +240,7 @@ func (a *ascent) step(rate float64) {
 	const beta1, beta2 = 0.8, 0.97
 	a.steps++
 	c1, c2 := 1-math.Pow(beta1, float64(a.steps)), 1-math.Pow(beta2, float64(a.steps))
-	free := len(a.now.node) + 1 + len(a.now.peak) // from here on prices may be negative
+	free := len(a.now.node) + 1 + len(a.now.peak) + len(a.now.crowd) // from here on prices may be negative
 	for i, x := range a.now.vectors() {
 		size := 0.0
 		for t := range x {

@@ -12,6 +12,7 @@ type prices struct {
 	node  [][]float64 // by node, nil: no limit that could bind; per kW
 	shed  []float64   // per kW that could be dropped; nil: no reserves
 	peak  [][]float64 // by demand charge and interval from its start; per kW
+	crowd [][]float64 // by job, nil: its class is not crowded; of running
 	hold  [][]float64 // by class, nil: no jobs; per unit that a job holds
 	power [][]float64 // derived, by node: energy and all of the above that applies, per kW
 }
@@ -20,6 +21,7 @@ func (p *problem) newPrices() *prices {
 	x := &prices{
 		node: make([][]float64, len(p.nodes)), peak: make([][]float64, len(p.demand)),
 		hold: make([][]float64, len(p.class)), power: make([][]float64, len(p.nodes)),
+		crowd: make([][]float64, len(p.jobs)),
 	}
 	most := p.mostLoad()
 	for n := range p.nodes {
@@ -38,6 +40,11 @@ func (p *problem) newPrices() *prices {
 		if p.class[c].hasJob {
 			x.hold[c] = make([]float64, p.T)
 		}
+		if p.class[c].crowded {
+			for _, i := range p.class[c].jobs {
+				x.crowd[i] = make([]float64, p.T)
+			}
+		}
 	}
 	return x
 }
@@ -47,6 +54,7 @@ func (x *prices) vectors() [][]float64 {
 	v = append(v, x.node...)
 	v = append(v, x.shed)
 	v = append(v, x.peak...)
+	v = append(v, x.crowd...)
 	return append(v, x.hold...)
 }
 
@@ -105,6 +113,11 @@ type response struct {
 	plans schedules
 	path  []uint8
 	spans []span
+	ran   [][]bool // by job: in which intervals it runs
+	fit   [][]bool // by job of a crowded class: in which it is in the best set
+	value []float64
+	taken []uint64
+	items []int
 }
 
 func (p *problem) newResponse() *response {
@@ -116,6 +129,10 @@ func (p *problem) newResponse() *response {
 		if p.class[c].hasJob {
 			r.hold[c] = make([]float64, p.T)
 		}
+	}
+	for range p.jobs {
+		r.ran = append(r.ran, make([]bool, p.T))
+		r.fit = append(r.fit, make([]bool, p.T))
 	}
 	return r
 }
@@ -211,6 +228,7 @@ func (w *schedules) jobAt(p *problem, i int, x *prices) {
 	for t := range w.cost {
 		w.cost[t] = units * (j.PowerKW*power[t] + hold[t])
 	}
+	add(w.cost, x.crowd[i])
 	if x.shed != nil && j.ShedKW > 0 {
 		for t := range w.cost {
 			w.cost[t] -= units * j.ShedKW * x.shed[t]
@@ -221,19 +239,31 @@ func (w *schedules) jobAt(p *problem, i int, x *prices) {
 			w.cost[t] = inf
 		}
 	}
+	w.bonus = 0
+	for t, f := range p.fix[i] {
+		switch f {
+		case banned:
+			w.cost[t] = inf
+		case forced:
+			w.cost[t] -= force
+			w.bonus += force
+		}
+	}
 }
 
 func (r *response) job(p *problem, i int, x *prices) {
 	j := &p.jobs[i]
 	r.plans.jobAt(p, i, x)
-	r.add(r.plans.best())
+	r.add(r.plans.best() - r.plans.bonus)
 	r.spans = r.plans.trace(r.spans[:0])
+	clear(r.ran[i])
 	units, node := float64(j.Units), p.class[j.class].node
 	for _, s := range r.spans {
 		for t := s.from; t < s.to; t++ {
 			r.load[node][t] += units * j.PowerKW
 			r.shed[t] += units * j.ShedKW
 			r.hold[j.class][t] += units
+			r.ran[i][t] = true
 		}
 	}
 }
@@ -279,6 +309,12 @@ func (p *problem) respond(x *prices, r []*response) {
 	}
 	p.sumUp(all.load)
 	p.shared(x, all)
+	ran := func(i, t int) bool { return r[i%shards].ran[i][t] }
+	for c := range p.class {
+		if p.class[c].crowded {
+			all.knapsacks(p, c, x, ran)
+		}
+	}
 }
 
 func add(a, b []float64) {

@@ -21,8 +21,9 @@ type problem struct {
 	res       []preserve
 	worth     [][]tranche // by interval, dearest first: what kW ready to drop earn
 	demand    []DemandCharge
-	broken    bool    // some limit cannot be kept
-	sheddable float64 // kW that all units together could ever drop
+	broken    bool      // some limit cannot be kept
+	fix       [][]fixed // by job: what branching decided
+	sheddable float64   // kW that all units together could ever drop
 }
 
 type pnode struct {
@@ -31,29 +32,31 @@ type pnode struct {
 	limit  []float64 // nil: none. Where it cannot be kept, the least load
 	floor  float64   // kW of its subtree when all stands at its least power
 	up     []int     // itself and all above it
+	loose  bool      // its limit cannot bind
 }
 
 // pclass is a class. Mode M is job, where it has one.
 type pclass struct {
-	name   string
-	node   int
-	count  int
-	M, N   int // modes without and with job
-	kw     []float64
-	least  float64 // kW of the mode of least power
-	shed   []float64
-	rate   []Series // USD per unit and hour
-	usd    []float64
-	lost   []float64 // hours of the new mode's revenue, N×N like usd
-	stay   []int     // min_intervals
-	early  []float64
-	first  []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
-	length []int // states of each mode
-	states int
-	start  []start
-	forced []bool // by interval, nil: none. Everything must stand at its least power
-	hasJob bool
-	jobs   []int
+	name    string
+	node    int
+	count   int
+	M, N    int // modes without and with job
+	kw      []float64
+	least   float64 // kW of the mode of least power
+	shed    []float64
+	rate    []Series // USD per unit and hour
+	usd     []float64
+	lost    []float64 // hours of the new mode's revenue, N×N like usd
+	stay    []int     // min_intervals
+	early   []float64
+	first   []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
+	length  []int // states of each mode
+	states  int
+	start   []start
+	forced  []bool // by interval, nil: none. Everything must stand at its least power
+	hasJob  bool
+	crowded bool // gangs may stand in each other's way
+	jobs    []int
 }
 
 // start is a number of units that stand alike before the first interval.
@@ -110,9 +113,13 @@ func compile(given *Instance) *problem {
 		p.compileClass(&in.Classes[i])
 	}
 	p.compileJobs()
+	for c := range p.class {
+		p.class[c].crowded = p.crowded(c)
+	}
 	p.compileLimits()
 	p.compileReserves()
 	p.sheddable = p.mostShed()
+	p.impossible()
 	return p
 }
 

@@ -16,8 +16,9 @@ type schedules struct {
 	run     []float64 // (T+1)×P×(R+1): runs in this interval, with so much restart left
 	never   []float64 // T+1
 	P, R, K int
-	count   bool // progress matters
-	ops     int  // elementary steps done so far
+	count   bool    // progress matters
+	bonus   float64 // part of the value that is not money
+	ops     int     // elementary steps done so far
 }
 
 func (w *schedules) late(t int) float64 {

@@ -10,12 +10,29 @@ import (
 // classes by what a kW brings, then units one by one.
 func (b *builder) construct(x *prices) *state {
 	s := b.p.newState()
+	b.build(s, x)
+	return s
+}
+
+// build does the same in a state that it empties first.
+func (b *builder) build(s *state, x *prices) {
+	b.x.copyFrom(x)
+	b.x.spread(b.p)
+	x = b.x
+	for c := range s.groups {
+		s.dropGroups(c)
+	}
+	for i := range s.runs {
+		s.setRuns(i, nil)
+	}
+	for t := range s.top {
+		s.top[t] = inf
+	}
 	b.placeJobs(s, b.jobOrder(), x)
 	for _, c := range b.classOrder() {
 		b.placeClass(s, c, x)
 	}
 	b.polish(s, 3)
-	return s
 }
 
 // jobOrder puts leases first, then running jobs, then the best paying.

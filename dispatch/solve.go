@@ -31,6 +31,9 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 	a.run(ops/3, 0.3, 0.003, stop)
 	b := p.newBuilder()
 	best := b.construct(a.best)
+	if len(p.jobs) > 0 && a.ops() < ops {
+		a.bound = b.split(best, a, ops/3, stop)
+	}
 	b.search(best, a.best, ops-a.ops()-b.ops(), stop)
 	return p.finish(best, a)
 }

@@ -1,0 +1,186 @@
+package dispatch
+
+import "slices"
+
+// Gangs that do not fit side by side leave a gap between the dual bound and
+// any plan: half of each would fit. Branching closes it: in one branch a job
+// runs in an interval, in the other it does not. The highest bound of the open
+// branches is a bound on all plans.
+
+// fixed says what was decided of a job in an interval.
+type fixed int8
+
+const (
+	banned fixed = -1
+	open   fixed = 0
+	forced fixed = 1
+)
+
+// force is what running where it must is worth to a job: far more than anything
+// else, and still small enough to leave cents their digits.
+const force = 1e7
+
+// branch is a part of all plans, and what is known of it.
+type branch struct {
+	bound float64
+	fix   [][]fixed // by job and interval; nil: nothing decided
+	x     *prices
+	share [][]float64 // by job: how often it ran while prices settled
+}
+
+// impossible forbids, from the start, what no plan can do.
+func (p *problem) impossible() {
+	p.fix = make([][]fixed, len(p.jobs))
+	for i := range p.jobs {
+		for t := range p.T {
+			if !p.fits(i, t, 0, nil) {
+				p.decide(i, t, banned)
+			}
+		}
+	}
+}
+
+// fits says whether job i can run in interval t beside so many units of its
+// class, and loads of nodes above the least, that are taken.
+func (p *problem) fits(i, t, units int, extra []float64) bool {
+	j := &p.jobs[i]
+	k := &p.class[j.class]
+	if j.Units+units > k.count {
+		return false
+	}
+	for _, n := range p.nodes[k.node].up {
+		q := &p.nodes[n]
+		if q.limit == nil || q.loose {
+			continue
+		}
+		kw := j.extra
+		if extra != nil {
+			kw += extra[n]
+		}
+		if kw > q.limit[t]-q.floor+tiny && j.extra > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// decide fixes job i in interval t, on a copy of what was fixed of it before.
+func (p *problem) decide(i, t int, v fixed) {
+	f := make([]fixed, p.T)
+	copy(f, p.fix[i])
+	f[t] = v
+	p.fix[i] = f
+}
+
+// follow bans the jobs that do not fit beside those that must run at t.
+func (p *problem) follow(t int) {
+	extra := make([]float64, len(p.nodes))
+	units := make([]int, len(p.class))
+	for i, f := range p.fix {
+		if f != nil && f[t] == forced {
+			j := &p.jobs[i]
+			units[j.class] += j.Units
+			for _, n := range p.nodes[p.class[j.class].node].up {
+				extra[n] += j.extra
+			}
+		}
+	}
+	for i, f := range p.fix {
+		if f != nil && f[t] != open {
+			continue
+		}
+		if !p.fits(i, t, units[p.jobs[i].class], extra) {
+			p.decide(i, t, banned)
+		}
+	}
+}
+
+// split takes the highest branch apart until the gap is closed, the best plan
+// cannot be told from the bound, or the steps are spent. It returns the bound.
+func (b *builder) split(best *state, a *ascent, ops int, stop func() bool) float64 {
+	p := b.p
+	worth := best.worth()
+	try := p.newState()
+	root := &branch{bound: a.bound, fix: slices.Clone(p.fix), x: p.newPrices(), share: a.shares()}
+	root.x.copyFrom(a.best)
+	leaves := []*branch{root}
+	used := func() int { return a.ops() + b.ops() }
+	defer func() {
+		p.fix = root.fix
+		a.best.copyFrom(root.x)
+	}()
+	top := func() int {
+		at := 0
+		for i := range leaves {
+			if leaves[i].bound > leaves[at].bound {
+				at = i
+			}
+		}
+		return at
+	}
+	done := worth
+	for end := used() + ops; len(leaves) > 0 && used() < end && !stop(); {
+		at := top()
+		up := leaves[at]
+		if up.bound <= worth+closeEnough*max(1, abs(worth)) {
+			break
+		}
+		j, t := p.choose(up)
+		if j < 0 {
+			break
+		}
+		leaves = slices.Delete(leaves, at, at+1)
+		for _, v := range []fixed{forced, banned} {
+			p.fix = slices.Clone(up.fix)
+			p.decide(j, t, v)
+			if v == forced {
+				p.follow(t)
+			}
+			a.restart(up.x)
+			a.runTo(branchSteps, 0.06, 0.004, worth, stop)
+			leaf := &branch{bound: min(up.bound, a.bound), fix: p.fix, x: p.newPrices(), share: a.shares()}
+			leaf.x.copyFrom(a.best)
+			if leaf.bound <= worth {
+				done = max(done, leaf.bound)
+				continue
+			}
+			leaves = append(leaves, leaf)
+			b.build(try, leaf.x)
+			if w := try.worth(); w > worth+1e-9 {
+				worth = w
+				best.copyFrom(try)
+			}
+		}
+	}
+	bound := max(worth, done)
+	for _, l := range leaves {
+		bound = max(bound, l.bound)
+	}
+	return bound
+}
+
+const (
+	branchSteps = 30
+	closeEnough = 5e-4 // relative gap at which branching stops
+)
+
+func abs(x float64) float64 { return max(x, -x) }
+
+// choose picks the job and interval whose decision is most at fault: it runs
+// there about half of the time, and much hangs on it.
+func (p *problem) choose(l *branch) (job, t int) {
+	job, most := -1, 0.0
+	for i, s := range l.share {
+		j := &p.jobs[i]
+		weight := abs(j.gain) + j.UnservedUSDPerInterval + j.LateUSDPerInterval + 0.1*j.PreemptUSD
+		for u, f := range s {
+			if l.fix[i] != nil && l.fix[i][u] != open {
+				continue
+			}
+			if v := min(f, 1-f) * weight; f > 0.03 && f < 0.97 && v > most {
+				job, t, most = i, u, v
+			}
+		}
+	}
+	return job, t
+}
