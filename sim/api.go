@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (f *Fleet) api(m *machine, out []byte, req request) []byte {
 	}
 	out = append(out, '{')
 	for name := range strings.SplitSeq(req.Command, "+") {
-		out = fmt.Appendf(out, "%q:[", name)
+		out = fmt.Appendf(out, "%s:[", js(name))
 		out = f.answer(m, out, request{Command: name}, now)
 		out = append(out, "],"...)
 	}
@@ -50,15 +51,21 @@ func (m *machine) program() string {
 // ok appends a reply's head with the name of its section, which the caller
 // fills and ends with done.
 func (m *machine) ok(out []byte, now time.Time, msg, section string) []byte {
-	return fmt.Appendf(out, `{"STATUS":[{"STATUS":"S","When":%d,"Code":1,"Msg":%q,"Description":%q}],%q:[`,
-		now.Unix(), msg, m.program(), section)
+	return fmt.Appendf(out, `{"STATUS":[{"STATUS":"S","When":%d,"Code":1,"Msg":%s,"Description":%s}],%s:[`,
+		now.Unix(), js(msg), js(m.program()), js(section))
+}
+
+// js quotes text as JSON does.
+func js(s string) []byte {
+	b, _ := json.Marshal(s) // strings cannot fail
+	return b
 }
 
 func done(out []byte) []byte { return append(out, `],"id":1}`...) }
 
 func (m *machine) no(out []byte, now time.Time, code int, msg string) []byte {
-	return fmt.Appendf(out, `{"STATUS":[{"STATUS":"E","When":%d,"Code":%d,"Msg":%q,"Description":%q}],"id":1}`,
-		now.Unix(), code, msg, m.program())
+	return fmt.Appendf(out, `{"STATUS":[{"STATUS":"E","When":%d,"Code":%d,"Msg":%s,"Description":%s}],"id":1}`,
+		now.Unix(), code, js(msg), js(m.program()))
 }
 
 // uptime of a miner's program in seconds, for show.
@@ -119,20 +126,20 @@ func (f *Fleet) stock(m *machine, out []byte, req request, now time.Time) []byte
 				mode = 1
 			}
 			return fmt.Appendf(out, `{"STATUS":{"STATUS":"S","when":%d,"Msg":"stats","api_version":"1.0.0"},`+
-				`"INFO":{"miner_version":"71.0.1.3","CompileTime":"Thu Oct  9 18:55:45 CST 2025","type":%q},`+
+				`"INFO":{"miner_version":"71.0.1.3","CompileTime":"Thu Oct  9 18:55:45 CST 2025","type":%s},`+
 				`"STATS":[{"elapsed":%d,"rate_5s":%.2f,"rate_30m":%.2f,"rate_avg":%.2f,"rate_ideal":%.1f,"rate_unit":"GH/s","chain_num":3,"fan_num":4,`+
 				`"fan":[5880,5880,5040,5040],"miner-mode":%d,"watt":%.0f,"chain":[{"index":0,"rate_real":%.2f,"asic_num":108,"temp_chip":[%.0f,%.0f,%.0f,%.0f]}]}],"id":1}`,
-				now.Unix(), m.spec.Model, m.uptime(now), ths*1000, ths*1000, ths*1000, ideal, mode, w, ths*1000/3, t, t-20, t-1, t-2)
+				now.Unix(), js(m.spec.Model), m.uptime(now), ths*1000, ths*1000, ths*1000, ideal, mode, w, ths*1000/3, t, t-20, t-1, t-2)
 		}
 		out = m.ok(out, now, "CGMiner stats", "STATS")
-		out = fmt.Appendf(out, `{"BMMiner":"1.0.0","Miner":"49.0.1.3","CompileTime":"Tue Dec  6 16:12:30 CST 2022","Type":%q},`+
+		out = fmt.Appendf(out, `{"BMMiner":"1.0.0","Miner":"49.0.1.3","CompileTime":"Tue Dec  6 16:12:30 CST 2022","Type":%s},`+
 			`{"STATS":0,"ID":"BTM_SOC0","Elapsed":%d,"Calls":0,"GHS 5s":%.2f,"GHS av":%.2f,"rate_30m":%.2f,"rate_unit":"GH","Mode":2,"miner_count":3,"fan_num":4,`+
 			`"fan1":6000,"fan2":5880,"fan3":5040,"fan4":5040,"temp_num":3,"temp_chip1":"%.0f-%.0f-%.0f-%.0f","temp_chip4":"0-0-0-0","chain_rate1":"%.2f","chain_rate4":"","total_rateideal":%.1f}`,
-			m.spec.Model, m.uptime(now), ths*1000, ths*1000, ths*1000, t, t-20, t-1, t-2, ths*1000/3, ideal)
+			js(m.spec.Model), m.uptime(now), ths*1000, ths*1000, ths*1000, t, t-20, t-1, t-2, ths*1000/3, ideal)
 		return done(out)
 	case "version":
 		out = m.ok(out, now, "CGMiner versions", "VERSION")
-		return done(fmt.Appendf(out, `{"API":"3.1","BMMiner":"1.0.0","Miner":"49.0.1.3","Type":%q}`, m.spec.Model))
+		return done(fmt.Appendf(out, `{"API":"3.1","BMMiner":"1.0.0","Miner":"49.0.1.3","Type":%s}`, js(m.spec.Model)))
 	}
 	return m.no(out, now, 14, "Invalid command")
 }
@@ -160,8 +167,8 @@ func (f *Fleet) luxos(m *machine, out []byte, req request, now time.Time) []byte
 			curtail = "Sleep"
 		}
 		return done(fmt.Appendf(m.ok(out, now, "LUXminer config", "CONFIG"),
-			`{"CurtailMode":%q,"Hostname":%q,"IsPowerSupplyOn":%t,"IsTuning":false,"Model":%q,"OS":"LuxOS","Profile":%q,"SystemStatus":"Normal"}`,
-			curtail, m.spec.Name, !m.asleep, m.spec.Model, m.spec.Modes[m.profile].Name))
+			`{"CurtailMode":%s,"Hostname":%s,"IsPowerSupplyOn":%t,"IsTuning":false,"Model":%s,"OS":"LuxOS","Profile":%s,"SystemStatus":"Normal"}`,
+			js(curtail), js(m.spec.Name), !m.asleep, js(m.spec.Model), js(m.spec.Modes[m.profile].Name)))
 	case "profiles":
 		out = m.ok(out, now, "List profiles", "PROFILES")
 		first := true
@@ -173,7 +180,7 @@ func (f *Fleet) luxos(m *machine, out []byte, req request, now time.Time) []byte
 				out = append(out, ',')
 			}
 			first = false
-			out = fmt.Appendf(out, `{"Profile Name":%q,"Watts":%d,"Hashrate":%g}`, p.Name, p.Power, float64(p.HashRate))
+			out = fmt.Appendf(out, `{"Profile Name":%s,"Watts":%d,"Hashrate":%g}`, js(p.Name), p.Power, float64(p.HashRate))
 		}
 		return done(out)
 	case "pools":
@@ -181,7 +188,7 @@ func (f *Fleet) luxos(m *machine, out []byte, req request, now time.Time) []byte
 			`{"POOL":0,"URL":"stratum+tcp://pool.example.com:3333","User":"account.worker1","Status":"Alive"}`))
 	case "version":
 		return done(fmt.Appendf(m.ok(out, now, "LUXminer versions", "VERSION"),
-			`{"API":"3.7","LUXminer":"2025.4.8.220305-57b389c7","Type":%q}`, m.spec.Model))
+			`{"API":"3.7","LUXminer":"2025.4.8.220305-57b389c7","Type":%s}`, js(m.spec.Model)))
 	case "logon":
 		if m.session != "" && time.Since(m.sessionAt) < sessionLife {
 			return m.no(out, now, 318, "Another session is active")

@@ -32,8 +32,8 @@ func (f *Fleet) cgi(m *machine, req *http.Request, body []byte) (status int, rep
 		status, reply = f.configure(m, body)
 		return status, reply, m.answersLate()
 	case "GET /cgi-bin/get_system_info.cgi":
-		return http.StatusOK, fmt.Appendf(nil, `{"minertype":%q,"hostname":%q,"firmware_type":"Release","system_mode":"GNU/Linux","system_filesystem_version":"FR-1.12(251009)"}`,
-			m.spec.Model, m.spec.Name), 0
+		return http.StatusOK, fmt.Appendf(nil, `{"minertype":%s,"hostname":%s,"firmware_type":"Release","system_mode":"GNU/Linux","system_filesystem_version":"FR-1.12(251009)"}`,
+			js(m.spec.Model), js(m.spec.Name)), 0
 	}
 	return http.StatusNotFound, nil, 0
 }
@@ -100,7 +100,7 @@ func (m *machine) configuration() []byte {
 // two keys of the mode.
 func (f *Fleet) configure(m *machine, body []byte) (int, []byte) {
 	no := func(msg string) (int, []byte) {
-		return http.StatusOK, fmt.Appendf(nil, `{"stats":"error","code":"M002","msg":%q}`, msg)
+		return http.StatusOK, fmt.Appendf(nil, `{"stats":"error","code":"M002","msg":%s}`, js(msg))
 	}
 	var c map[string]json.RawMessage
 	if err := json.Unmarshal(body, &c); err != nil || c == nil {

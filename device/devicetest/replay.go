@@ -62,9 +62,20 @@ func Serve(t *testing.T, answer func(command, parameter string) []byte) device.A
 }
 
 // Recordings returns the *.json files of a folder of recorded payloads by name
-// without the extension. The folder is ../shared/devices/payloads from the
-// repository's root; it may be absent on a user's machine, but not in CI.
+// without the extension. See Shared for where they are.
 func Recordings(t *testing.T, folder string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	for name, b := range Shared(t, "devices/payloads/"+folder+"/*.json") {
+		out[strings.TrimSuffix(name, ".json")] = b
+	}
+	return out
+}
+
+// Shared returns the files that match the pattern under ../shared from the
+// repository's root, by base name. The folder holds recorded data of other
+// projects; it may be absent on a user's machine, but not in CI.
+func Shared(t *testing.T, pattern string) map[string][]byte {
 	t.Helper()
 	root, err := os.Getwd()
 	if err != nil {
@@ -79,13 +90,13 @@ func Recordings(t *testing.T, folder string) map[string][]byte {
 		}
 		root = filepath.Dir(root)
 	}
-	dir := filepath.Join(filepath.Dir(root), "shared", "devices", "payloads", filepath.FromSlash(folder))
-	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+	pattern = filepath.Join(filepath.Dir(root), "shared", filepath.FromSlash(pattern))
+	files, _ := filepath.Glob(pattern)
 	if len(files) == 0 {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("no recordings in %s", dir)
+			t.Fatalf("no %s", pattern)
 		}
-		t.Skipf("no recordings in %s", dir)
+		t.Skipf("no %s", pattern)
 	}
 	out := map[string][]byte{}
 	for _, name := range files {
@@ -93,7 +104,7 @@ func Recordings(t *testing.T, folder string) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[strings.TrimSuffix(filepath.Base(name), ".json")] = b
+		out[filepath.Base(name)] = b
 	}
 	return out
 }
