@@ -225,11 +225,15 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 	if !j.Interruptible {
 		d.PreemptUSD = firmUSD + hour*24
 	}
+	// Work that waits is work that the client misses: without a deadline of its
+	// own each interval until it is done costs a share of its revenue, so that
+	// nothing is put off that could as well run now.
+	soon := 0
+	d.Deadline, d.LateUSDPerInterval = &soon, waitShare*hour*s.o.Step.Hours()
 	if j.Deadline != nil {
 		t := int(j.Deadline.Sub(now.Truncate(s.o.Step)) / s.o.Step)
 		if t = max(t, 0); t < int(s.o.Horizon/s.o.Step) {
-			d.Deadline = &t
-			d.LateUSDPerInterval = hour * s.o.Step.Hours()
+			d.Deadline, d.LateUSDPerInterval = &t, hour*s.o.Step.Hours()
 		}
 	}
 	return d
@@ -237,6 +241,9 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 
 const (
 	checkpointEvery = 20 * time.Minute
+	// waitShare is what an hour of waiting counts, as a share of the revenue of
+	// an hour of running.
+	waitShare = 0.25
 	// firmUSD is what stopping a job counts that was not sold as interruptible.
 	firmUSD = 10_000
 )

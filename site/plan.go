@@ -223,9 +223,15 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 // preempt pauses a job.
 func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostClass, pic *picture, p *dispatch.Plan, now time.Time) {
 	strike := s.jobStrike(j, h)
-	why := jobReason(strike, "strike %.4g < price %.4g $/MWh", pic.price)
-	if strike >= pic.price {
-		why = jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", shadow(p, h.node, pic.price))
+	worth := shadow(p, h.node, pic.price)
+	var why string
+	switch {
+	case strike < pic.price:
+		why = jobReason(strike, "strike %.4g < price %.4g $/MWh", pic.price)
+	case worth > strike:
+		why = jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
+	default:
+		why = jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
 	}
 	if !j.Interruptible {
 		why += "; not sold as interruptible: stopped because the limit cannot be kept otherwise"

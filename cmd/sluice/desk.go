@@ -19,7 +19,7 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
-	task, err := compute.ParseTask([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
+	task, err := compute.ParseTask([]byte(s.Task), cmp.Or(s.File, "task.yaml"))
 	if err != nil {
 		return compute.Job{}, err
 	}

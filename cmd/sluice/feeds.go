@@ -1,15 +1,12 @@
 package main
 
 import (
-	"time"
-
 	"sluice"
 	"sluice/config"
 	"sluice/feed"
 )
 
-// feedSpecs makes the feeds of a configuration; the only place that names the
-// concrete sources.
+// feedSpecs makes the feeds of a configuration.
 func feedSpecs(c *config.Config) ([]feed.Spec, error) {
 	var out []feed.Spec
 	for _, f := range c.Feeds {
@@ -17,7 +14,7 @@ func feedSpecs(c *config.Config) ([]feed.Spec, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec := feed.Spec{Name: f.Name, Source: src, Refresh: time.Duration(f.Refresh), MaxAge: time.Duration(f.MaxAge)}
+		spec := feed.Spec{Name: f.Name, Source: src, Refresh: f.Refresh.Duration(), MaxAge: f.MaxAge.Duration()}
 		if len(f.Fallback) > 0 {
 			spec.Fallback = map[feed.Quantity]float64{}
 			for q, v := range f.Fallback {

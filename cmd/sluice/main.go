@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"sluice"
 )
 
 // version is set by the build.
@@ -43,4 +45,9 @@ there, and keeps the books.
 	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), machineCmd(), decisionsCmd(), alarmsCmd(),
 		ledgerCmd(), configCmd(), dispatchCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd())
 	return root
+}
+
+// usageError is a mistake in how the command was called.
+func usageError(err error) error {
+	return sluice.Errorf(sluice.Invalid, "`sluice help` shows what there is", "%v", err)
 }

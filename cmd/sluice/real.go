@@ -67,7 +67,11 @@ func realParts(c *config.Config) (*parts, error) {
 		p.options.Classes = append(p.options.Classes, cs)
 	}
 	for _, m := range c.ExpandMachines() {
-		a := device.Address{Host: m.Address, APIPort: m.APIPort, WebPort: m.WebPort, User: m.User, Password: m.Password.Reveal()}
+		password, err := m.Password.Reveal()
+		if err != nil {
+			return nil, fmt.Errorf("machine %s: %w", m.Name, err)
+		}
+		a := device.Address{Host: m.Address, APIPort: m.APIPort, WebPort: m.WebPort, User: m.User, Password: password}
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: minerDriver(m.Driver, a)})
 	}
 	for _, h := range c.Hosts {

@@ -15,10 +15,10 @@ func restoreCmd() *cobra.Command {
 		Short:   "Make a data folder from a backup",
 		Long:    "Make a data folder from a file that `sluice backup` wrote. The folder must be empty or\nmissing. `sluice up --data DIR` then runs the site as it was.",
 		Example: "  sluice backup --out monday.db\n  sluice restore monday.db --data ./restored",
-		Args:    exactArgs(1),
+		Args:    exactly("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if data == "" {
-				return usageError(fmt.Errorf("give the folder to restore into with --data"))
+				return need(c, "data")
 			}
 			if err := store.Restore(c.Context(), args[0], data); err != nil {
 				return err

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sluice"
+	"sluice/sim"
+)
+
+func simCmd() *cobra.Command {
+	return apiGroup("sim", "Virtual devices to try Sluice on", simDevicesCmd())
+}
+
+// simFlags are the options of `sluice sim devices`.
+type simFlags struct {
+	count  int
+	out    string
+	state  string
+	speed  float64
+	limit  string
+	faulty bool
+}
+
+func simDevicesCmd() *cobra.Command {
+	var f simFlags
+	c := &cobra.Command{
+		Use:   "devices",
+		Short: "Run virtual miners and a meter on loopback until Ctrl-C",
+		Long: `Run virtual miners and a site meter on loopback until Ctrl-C, in a process of their
+own, and write the sluice.yaml of a site made of them. They speak their real
+protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
+		Example: "  sluice sim devices --count 200 --out sluice.yaml\n  sluice up --config sluice.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "out"); err != nil {
+				return err
+			}
+			return simDevices(c, f)
+		},
+	}
+	c.Flags().IntVar(&f.count, "count", 100, "how many miners")
+	c.Flags().StringVar(&f.out, "out", "", "`FILE` to write the site's sluice.yaml to")
+	c.Flags().StringVar(&f.state, "state", "", "`FILE` that keeps the miners' modes over a restart")
+	c.Flags().Float64Var(&f.speed, "speed", 1, "virtual seconds per second of the devices' delays")
+	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
+	c.Flags().BoolVar(&f.faulty, "faults", false, "some are slow, some truncate, some ignore commands")
+	return c
+}
+
+func simDevices(c *cobra.Command, f simFlags) error {
+	if f.count < 1 || f.count > 20000 {
+		return sluice.Errorf(sluice.Invalid, "give 1 to 20000", "--count %d", f.count)
+	}
+	clock := sluice.NewClock(sluice.WallClock().Now(), f.speed)
+	models := sim.Models()
+	var specs []sim.MinerSpec
+	for i := range f.count {
+		m := models[i*len(models)/f.count] // one model after the other
+		s := sim.MinerSpec{Name: fmt.Sprintf("m-%05d", i+1), Model: m.Name, Dialect: m.Dialect, Node: "site", Modes: m.Modes, Default: m.Default, Seed: uint64(i + 1)}
+		if f.faulty {
+			s.Fault = demoFault(i * 7)
+		}
+		specs = append(specs, s)
+	}
+	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock, StatePath: f.state})
+	if err != nil {
+		return err
+	}
+	defer fleet.Close()
+	meter, err := sim.StartMeter("127.0.0.1:0", func() float64 { return float64(fleet.NodePower("site", clock.Now())) })
+	if err != nil {
+		return err
+	}
+	defer meter.Close()
+	var b strings.Builder
+	if err := writeSimConfig(&b, f, models, specs, fleet, meter.Address()); err != nil {
+		return err
+	}
+	// Whole or not at all: a site that starts meanwhile must not read half of it.
+	tmp := f.out + ".new"
+	if err := os.WriteFile(tmp, []byte(b.String()), 0o600); err != nil {
+		return sluice.Errorf(sluice.Invalid, "give a file that can be written with --out", "writing the configuration: %v", err)
+	}
+	if err := os.Rename(tmp, f.out); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%d virtual miners and a meter run; their site is in %s\n", f.count, f.out)
+	<-c.Context().Done()
+	return nil
+}
+
+func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.MinerSpec, fleet *sim.Fleet, meter string) error {
+	full := map[string]sluice.Watts{}
+	for _, m := range models {
+		for _, x := range m.Modes {
+			if x.Name == m.Default {
+				full[m.Name] = x.Power
+			}
+		}
+	}
+	limit := f.limit
+	if limit == "" {
+		var sum sluice.Watts
+		for _, s := range specs {
+			sum += full[s.Model]
+		}
+		limit = fmt.Sprintf("%dW", sum+sum/10)
+	}
+	fmt.Fprintf(w, `# Virtual miners and a meter on loopback, as a site.
+site: {name: virtual, mode: control}
+nodes:
+  - {name: site, limit: %s}
+meters:
+  - {node: site, driver: modbus, address: %q}
+feeds:
+  - name: fixed
+    type: constant
+    values: {real_time_usd_per_mwh: 40, hashprice_usd_per_ph_day: 60}
+classes:
+`, limit, meter)
+	class := map[string]string{}
+	for _, m := range models {
+		class[m.Name] = strings.ToLower(strings.ReplaceAll(m.Name, " ", "-"))
+		fmt.Fprintf(w, "  - name: %s\n    node: site\n    model: %s\n    modes:\n", class[m.Name], m.Name)
+		for _, x := range m.Modes {
+			if x.Name != sluice.ModeSleep && x.Power <= full[m.Name] {
+				fmt.Fprintf(w, "      - {name: %s, power: %dW, hashrate_ths: %g}\n", x.Name, x.Power, float64(x.HashRate))
+			}
+		}
+	}
+	fmt.Fprintln(w, "machines:")
+	for i, s := range specs {
+		a := fleet.Address(i)
+		fmt.Fprintf(w, "  - {name: %s, class: %s, driver: %s, address: %s, api_port: %d, web_port: %d, user: %q, password: %q}\n",
+			s.Name, class[s.Model], s.Dialect, a.Host, a.APIPort, a.WebPort, a.User, a.Password)
+	}
+	return nil
+}
