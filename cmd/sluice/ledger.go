@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sluice"
 	"sluice/ledger"
@@ -50,7 +51,8 @@ func writeBalance(w io.Writer, bs []ledger.Balance) error {
 	sums := map[string]sluice.Money{}
 	var order []string
 	line := func(amount sluice.Money, commodity, account string) {
-		fmt.Fprintf(w, "%18s %-4s %s\n", figure(amount.USD(), 2), plain(commodity), plain(account))
+		row := fmt.Sprintf("%18s %-4s %s", figure(amount.USD(), 2), plain(commodity), plain(account))
+		fmt.Fprintln(w, strings.TrimRight(row, " "))
 	}
 	for _, b := range bs {
 		line(b.Amount, b.Commodity, b.Account)

@@ -42,6 +42,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := "see " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2 // cobra sets it for the root only
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = "did you mean " + s[0] + "?"
 	}
@@ -85,31 +86,48 @@ func printJSON(w io.Writer, raw json.RawMessage) error {
 	return e.Encode(v)
 }
 
-// grid is a table of aligned columns.
-type grid struct{ w *tabwriter.Writer }
+// grid is a table of aligned columns, written when it is flushed.
+type grid struct {
+	to   io.Writer
+	rows *strings.Builder
+	tabs *tabwriter.Writer
+}
 
 func newGrid(w io.Writer, head ...string) grid {
-	g := grid{tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)}
+	b := &strings.Builder{}
+	g := grid{w, b, tabwriter.NewWriter(b, 0, 4, 2, ' ', 0)}
 	if len(head) > 0 {
 		g.row(head...)
 	}
 	return g
 }
 
+// row adds a row. Empty cells at its end count too, else the rows below would
+// not line up with those above.
 func (g grid) row(cells ...string) {
-	for i := range cells {
-		cells[i] = plain(cells[i])
+	for _, c := range cells {
+		fmt.Fprint(g.tabs, plain(c)+"\t")
 	}
-	fmt.Fprintln(g.w, strings.TrimRight(strings.Join(cells, "\t"), "\t "))
+	fmt.Fprintln(g.tabs)
 }
 
-func (g grid) flush() error { return g.w.Flush() }
+func (g grid) flush() error {
+	if err := g.tabs.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(g.rows.String()) {
+		if _, err := io.WriteString(g.to, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // plain keeps a name or a reason that came from elsewhere from steering the
 // terminal.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
 			return '?'
 		}
 		return r
