@@ -216,7 +216,7 @@ func (s *Source) recentFees(ctx context.Context, tip int64) (float64, error) {
 	s.mu.Lock()
 	s.fees = known
 	s.mu.Unlock()
-	fees := sum / 1e8 / float64(n)
+	fees := sum / float64(n) / 1e8
 	if !feed.Plausible(feed.Fees, fees) {
 		return 0, sluice.Errorf(sluice.Unavailable, "", "getblockstats of %s gives %g BTC of fees a block", feed.Bare(s.url), fees)
 	}

@@ -121,5 +121,5 @@ func (r rewardStats) feesPerBlock() (float64, error) {
 	if err != nil || math.IsNaN(sats) || sats < 0 || blocks <= 0 || blocks > 100_000 {
 		return 0, sluice.Errorf(sluice.Unavailable, "", "the fees %.40q of the blocks %d to %d make no sense", r.TotalFee, r.StartBlock, r.EndBlock)
 	}
-	return sats / 1e8 / float64(blocks), nil
+	return sats / float64(blocks) / 1e8, nil
 }
