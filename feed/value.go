@@ -144,7 +144,7 @@ func (b *Book) Series(q Quantity, now time.Time, step time.Duration, n int) []Va
 func (b *Book) ahead(q Quantity, t, now time.Time) Value {
 	for _, e := range b.feeds {
 		p, age, ok := pick(e.points[q], t, now)
-		if !ok || (p.To.IsZero() && age > e.spec.MaxAge) || (!p.To.IsZero() && age > 0) {
+		if !ok || (p.To.IsZero() && age > e.spec.MaxAge) || (!p.To.IsZero() && !t.Before(p.To)) {
 			continue
 		}
 		return p.value(q)

@@ -201,6 +201,9 @@ func parseJSON(data []byte, origin string) ([]feed.Order, error) {
 		}
 		raw = *page.Items
 	}
+	if raw == nil { // null is not "no orders"
+		return nil, sluice.Errorf(sluice.Unavailable, "", "%s gives no JSON list of orders", origin)
+	}
 	c := newCollect()
 	for i, m := range raw {
 		var r row
