@@ -10,6 +10,7 @@ var units = []struct{ suffix, unit string }{
 	{"_usd_per_kwh", "US dollars per kilowatt-hour"},
 	{"_micro_usd", "millionths of a US dollar"},
 	{"_usd", "US dollars"},
+	{"_mwh", "megawatt-hours"},
 	{"_kw", "kilowatts"},
 	{"_wall_s", "seconds of wall time"},
 	{"_ms", "milliseconds of wall time"},
@@ -25,7 +26,8 @@ var units = []struct{ suffix, unit string }{
 
 // objects says what the types of the other packages are.
 var objects = map[string]string{
-	"Status": "The site at a glance", "Node": "One limit of the power tree", "Feed": "The state of one feed",
+	"Status": "The site at a glance", "Today": "The books of the day, by settled intervals",
+	"Node": "One limit of the power tree", "Feed": "The state of one feed",
 	"Strike": "The price above which a class in a mode stops paying", "PlanInfo": "The newest plan in short",
 	"Pin": "A person's hand on a machine", "Machine": "A miner or a compute host", "Alarm": "Something a person should know",
 	"Decision": "One turn of the loop that decided something", "Move": "A change of mode of some units of a class",
@@ -55,7 +57,8 @@ var properties = map[string]string{
 	"Status.connection_kw": "Limit without curtailment, in kilowatts", "Status.load_source": "Where the load comes from: meter, pdu, device, nameplate",
 	"Status.other_kw": "Meter less mining and AI, in kilowatts", "Status.machines": "State to number of machines", "Status.jobs": "State to number of jobs",
 	"Status.nodes": "The power tree", "Status.feeds": "The feeds", "Status.alarms": "Open alarms, the gravest first",
-	"Status.curtailments": "Orders in force or coming", "Status.plan": "The newest plan", "Status.strikes": "The merit order, cheapest to stop first",
+	"Status.curtailments": "Orders in force or coming", "Status.plan": "The newest plan", "Status.today": "Settled since midnight UTC", "mining_usd": "Revenue of mining, in US dollars", "ai_usd": "Revenue of AI, in US dollars",
+	"energy_usd": "Cost of energy, in US dollars", "Status.strikes": "The merit order, cheapest to stop first",
 	"Node.metered": "Whether a meter measures it", "Node.limit_kw": "Limit in force, in kilowatts; 0 for none",
 	"Feed.value": "Value now, in unit", "Feed.unit": "Unit of the value", "Feed.as_of": "When the value began to hold or was published",
 	"Feed.origin": "Where the value comes from", "Feed.stale": "Older than it may be, or a fallback",

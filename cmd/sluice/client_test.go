@@ -299,6 +299,12 @@ MERIT ORDER  what stops first when power is dear or short
 	if err := json.Unmarshal([]byte(got), &st); err != nil || st.LoadKW != 13200.5 || !strings.Contains(got, `"price_usd_per_mwh": 61.25`) {
 		t.Errorf("--json: %v %s", err, got)
 	}
+	for range 20 {
+		c.site.status.Alarms = append(c.site.status.Alarms, site.Alarm{Severity: sluice.Warning, Name: "feed-stale", Text: strings.Repeat("é", 200)})
+	}
+	if got, err := c.run(t.Context(), "status"); err != nil || !strings.Contains(got, "  and 11 more: sluice alarms\n") || !strings.Contains(got, strings.Repeat("é", 99)+"…") {
+		t.Errorf("many alarms: %v\n%s", err, got)
+	}
 	// --watch ends without an error when the person ends it.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -323,8 +329,7 @@ s19    mine  sleep  2,900  9.20 MW  312.20  0.0339  j-1
 		t.Error("a preview ordered it")
 	}
 	c.prints(`curtailment c-3: site under 0.90 MW until 2023-08-25 20:01:00 UTC, active, 60s to go
-       4.0 s   1200 machines     3.90 MW  confirmed by device
-      12.5 s   1700 machines     5.30 MW  confirmed by meter
+      12.5 s   2,900 machines     9.20 MW confirmed gone
 under the limit after 12.5 s (0.21 s wall)
 `, "curtail", "--limit", "900kW", "--for", "1m", "--by", "ann", "--follow")
 	c.site.orders = c.site.orders[:1]

@@ -200,14 +200,21 @@ func writePreview(w io.Writer, p site.Preview) error {
 func followOrder(ctx context.Context, c *client, w io.Writer, o site.Curtailment) error {
 	fmt.Fprintln(w, plain(orderLine(o, o.From)))
 	shown, done := 0, false
+	var machines int
+	var kw float64
 	show := func() error {
 		got, _, err := askFor[site.Curtailment](ctx, c, http.MethodGet, "/curtailments/"+url.PathEscape(o.ID), nil)
 		if err != nil {
 			return err
 		}
-		for ; shown < len(got.Shed); shown++ {
-			s := got.Shed[shown]
-			fmt.Fprintf(w, "  %8s s  %5d machines  %10s  %s\n", figure(s.AfterS, 1), s.Machines, mw(s.KW), plain(string(s.Outcome)))
+		// One line for each look: a large site confirms hundreds of times.
+		if fresh := got.Shed[min(shown, len(got.Shed)):]; len(fresh) > 0 {
+			for _, s := range fresh {
+				machines += s.Machines
+				kw += s.KW
+			}
+			shown = len(got.Shed)
+			fmt.Fprintf(w, "  %8s s  %6s machines  %10s confirmed gone\n", figure(fresh[len(fresh)-1].AfterS, 1), figure(float64(machines), 0), mw(kw))
 		}
 		switch {
 		case got.MetAfterS != nil:

@@ -200,6 +200,14 @@ func span(d time.Duration) string {
 	return strconv.Itoa(int(d.Hours()/24)) + "d"
 }
 
+// clip cuts a text to so many characters.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
 func orDash(s string) string {
 	if s == "" {
 		return "-"

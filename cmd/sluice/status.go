@@ -19,6 +19,9 @@ import (
 // watchEvery is how often --watch looks, wall time.
 const watchEvery = time.Second
 
+// fewAlarms is how many a glance shows; the gravest come first.
+const fewAlarms = 10
+
 func statusCmd() *cobra.Command {
 	var watch, asJSON bool
 	cmd, at := talks(&cobra.Command{
@@ -131,11 +134,14 @@ func writeLists(w io.Writer, st site.Status, i ink) error {
 	if len(st.Alarms) > 0 {
 		fmt.Fprintln(w, "\n"+i.bad("ALARMS"))
 		g := newGrid(w)
-		for _, a := range st.Alarms {
-			g.row("  "+string(a.Severity), a.Name, a.Subject, a.Text, span(st.Now.Sub(a.At))+" ago")
+		for _, a := range st.Alarms[:min(len(st.Alarms), fewAlarms)] {
+			g.row("  "+string(a.Severity), a.Name, a.Subject, clip(a.Text, 100), span(st.Now.Sub(a.At))+" ago")
 		}
 		if err := g.flush(); err != nil {
 			return err
+		}
+		if more := len(st.Alarms) - fewAlarms; more > 0 {
+			fmt.Fprintf(w, "  and %s more: sluice alarms\n", figure(float64(more), 0))
 		}
 	}
 	if len(st.Feeds) > 0 {
