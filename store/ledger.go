@@ -183,7 +183,8 @@ func (db *DB) AllEntries(ctx context.Context, from, to time.Time) iter.Seq2[ledg
 
 // Entries returns up to limit entries of [from, to) in the order in which they
 // were written, those after the entry of the ID after, "" from the start. A zero
-// from or to leaves that end open. An unknown after is NotFound.
+// from or to leaves that end open, a limit of 0 takes all. An unknown after is
+// NotFound.
 func (db *DB) Entries(ctx context.Context, from, to time.Time, after string, limit int) ([]ledger.Entry, error) {
 	var seq int64
 	if after != "" {
@@ -195,10 +196,13 @@ func (db *DB) Entries(ctx context.Context, from, to time.Time, after string, lim
 			return nil, classify("looking for entry "+after, err)
 		}
 	}
+	if limit < 1 {
+		limit = -1 // SQLite's word for all
+	}
 	lo, hi := span(from, to)
 	rows, err := db.reader.QueryContext(ctx, selectEntries+`WHERE e.seq IN
 		(SELECT seq FROM entries WHERE seq > ? AND at >= ? AND at < ? ORDER BY seq LIMIT ?) ORDER BY e.seq, p.line`,
-		seq, lo, hi, max(limit, 0))
+		seq, lo, hi, limit)
 	if err != nil {
 		return nil, classify("reading the journal", err)
 	}

@@ -195,6 +195,9 @@ func TestEntriesByPageAndTime(t *testing.T) {
 	if got := numbers(es); err != nil || !slices.Equal(got, []string{"6", "7"}) {
 		t.Errorf("a page of a window: %v, %v", got, err)
 	}
+	if es, err := db.Entries(t.Context(), time.Time{}, time.Time{}, "post/8", 0); err != nil || len(es) != 2 {
+		t.Errorf("all the rest: %v, %v", numbers(es), err)
+	}
 	if _, err := db.Entries(t.Context(), time.Time{}, time.Time{}, "nothing", 2); sluice.KindOf(err) != sluice.NotFound {
 		t.Errorf("after an unknown entry: %v", err)
 	}

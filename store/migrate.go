@@ -43,6 +43,7 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return classify("reading the version of the schema", err)
 	}
+	db.created = have == 0
 	if have > want {
 		return newerSchema(db.dir, have, want)
 	}

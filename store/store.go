@@ -94,7 +94,6 @@ func Open(ctx context.Context, dir string, opt Options) (*DB, error) {
 func (db *DB) open(ctx context.Context) error {
 	file := filepath.Join(db.dir, FileName)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		db.created = true
 		// SQLite would make it readable for all, and it holds names and figures
 		// of clients.
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)

@@ -59,6 +59,11 @@ func (db *DB) Write(ctx context.Context, fn func(tx *sql.Tx) error) error {
 		if err == nil {
 			return nil
 		}
+		// database/sql rolls back by itself when ctx ends, and its next call then
+		// may say only that the transaction is over.
+		if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+			return fmt.Errorf("writing: %w", ctx.Err())
+		}
 		if !busy(err) {
 			return classify("writing", err)
 		}

@@ -36,7 +36,7 @@ func fillDisk(t *testing.T, db *DB) (int, error) {
 
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	db, err := Open(t.Context(), dir, Options{maxPageCount: 120})
+	db, err := Open(t.Context(), dir, Options{maxPageCount: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
