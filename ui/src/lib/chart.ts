@@ -1,6 +1,6 @@
 // How the picture of power against price is drawn.
 
-import type uPlot from 'uplot'
+import uPlot from 'uplot'
 import { hourMinute } from './format'
 import { css, priceKnee, priceTicks } from './states'
 
@@ -28,6 +28,7 @@ function priceSplits(u: uPlot): number[] {
 export function options(x: () => [number, number], onCursor: (i: number | null) => void): Omit<uPlot.Options, 'width' | 'height'> {
   const c = (name: string, alpha = '') => () => css(name) + alpha
   const axis = { font, stroke: c('--muted'), ticks: { stroke: c('--line'), size: 4 } }
+  const steps = uPlot.paths.stepped!({ align: 1 }) // limits and prices hold until the next
   return {
     legend: { show: false },
     padding: [10, 0, 0, 0],
@@ -48,8 +49,8 @@ export function options(x: () => [number, number], onCursor: (i: number | null) 
       { scale: 'kw', stroke: c('--ai'), fill: c('--ai', 'd8'), width: 1, points: { show: false } },
       { scale: 'kw', stroke: c('--mining'), width: 1, points: { show: false } },
       { scale: 'kw', stroke: c('--other'), width: 1, points: { show: false } },
-      { scale: 'kw', stroke: c('--limit'), width: 2, dash: [7, 4], points: { show: false } },
-      { scale: 'price', stroke: c('--price'), width: 1.75, points: { show: false } },
+      { scale: 'kw', stroke: c('--limit'), width: 2, dash: [7, 4], paths: steps, points: { show: false } },
+      { scale: 'price', stroke: c('--price'), width: 1.75, paths: steps, points: { show: false } },
     ],
     bands: [
       { series: [2, 1], fill: c('--mining', 'c0') as never },

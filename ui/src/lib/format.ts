@@ -10,7 +10,8 @@ const n2 = nf(2)
 export const count = (n: number | undefined | null) => n0.format(n ?? 0)
 
 export function power(kw: number): string {
-  const a = Math.abs(kw)
+  if (kw < 0) return '−' + power(-kw)
+  const a = kw
   if (a >= 999.5) return `${n2.format(kw / 1000)} MW`
   if (a >= 99.95) return `${n0.format(kw)} kW`
   if (a === 0) return '0 kW'

@@ -40,15 +40,26 @@ export function grow(samples: Sample[], s: Sample, seconds: number): Sample[] {
   return out
 }
 
+/**
+ * Power by use under the metered load. Machines are read one after another, so
+ * that their sum lags the meter while many of them change: the meter counts.
+ */
+export function uses(s: { load_kw: number; ai_kw: number; mining_kw: number }) {
+  const load = s.load_kw > 0 ? s.load_kw : s.ai_kw + s.mining_kw
+  const ai = Math.min(s.ai_kw, load)
+  const mining = Math.min(s.mining_kw, load - ai)
+  return { load, ai, mining, other: load - ai - mining, lag: s.ai_kw + s.mining_kw - ai - mining }
+}
+
 /** Columns for uPlot, in its order: x, AI, AI + mining, all, limit, price. */
 export function columns(samples: Sample[]): (number | null)[][] {
   const c: (number | null)[][] = [[], [], [], [], [], []]
   for (const s of samples) {
-    const stack = s.ai_kw + s.mining_kw
+    const u = uses(s)
     c[0]!.push(Date.parse(s.at) / 1000)
-    c[1]!.push(s.ai_kw)
-    c[2]!.push(stack)
-    c[3]!.push(Math.max(stack, s.load_kw))
+    c[1]!.push(u.ai)
+    c[2]!.push(u.ai + u.mining)
+    c[3]!.push(u.load)
     c[4]!.push(s.limit_kw > 0 ? s.limit_kw : null)
     c[5]!.push(s.price_usd_per_mwh)
   }
