@@ -34,9 +34,18 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	wantError(t, db.Backup(t.Context(), "/nowhere/at/all.db"), sluice.Invalid, "backup")
 
-	dir := filepath.Join(t.TempDir(), "new")
+	// The rests of a restore that was cut off do not stop the next.
+	dir := t.TempDir()
+	for _, rest := range []string{LockName, FileName + ".restoring", FileName + ".restoring.partial"} {
+		if err := os.WriteFile(filepath.Join(dir, rest), []byte("rest"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := Restore(t.Context(), file, dir); err != nil {
 		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) != 2 {
+		t.Errorf("the restore has left %v", got)
 	}
 	restored := open(t, dir, Options{Site: "west"})
 	if got, want := checkBooks(t, restored), journal(t, db); !slices.EqualFunc(got, want, ledger.Entry.Equal) || len(got) != 20 {
@@ -45,8 +54,8 @@ func TestBackupAndRestore(t *testing.T) {
 	// The next entry fits in: its number goes on, the balances too.
 	post(t, restored, 20, 21)
 	checkBooks(t, restored)
-	if names := names(t, filepath.Dir(file)); len(names) != 1 {
-		t.Errorf("the backup has left things: %v", names)
+	if got := names(t, filepath.Dir(file)); len(got) != 1 {
+		t.Errorf("the backup has left things: %v", got)
 	}
 }
 

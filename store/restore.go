@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"sluice"
 )
@@ -15,7 +17,7 @@ import (
 // Restore makes dir a data folder with the content of a backup. The backup is
 // verified first: whole, a database of sluice, not newer than this program. dir
 // must be missing or empty (Conflict). Until the last step, a rename, dir holds
-// no database, so a restore that was cut off can be repeated by removing dir.
+// no database; a restore that was cut off can be repeated.
 func Restore(ctx context.Context, backupFile, dir string) error {
 	return restore(ctx, backupFile, dir, false)
 }
@@ -41,7 +43,11 @@ func restore(ctx context.Context, backupFile, dir string, over bool) (err error)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return notWritable(dir, err)
 	}
-	if len(names) > 0 && !over {
+	fresh := filepath.Join(dir, FileName+".restoring")
+	occupied := slices.ContainsFunc(names, func(e fs.DirEntry) bool { // by more than an attempt that was cut off
+		return e.Name() != LockName && !strings.HasPrefix(e.Name(), filepath.Base(fresh))
+	})
+	if occupied && !over {
 		return sluice.Errorf(sluice.Conflict, "choose a new folder, or say that it may be overwritten",
 			"the folder %s is not empty", dir)
 	}
@@ -54,7 +60,6 @@ func restore(ctx context.Context, backupFile, dir string, over bool) (err error)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	file := filepath.Join(dir, FileName)
-	fresh := file + ".restoring"
 	if err := remove(fresh); err != nil {
 		return notWritable(dir, err)
 	}

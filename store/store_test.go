@@ -146,6 +146,16 @@ func TestFolderOfAnother(t *testing.T) {
 	open(t, site, Options{})
 }
 
+func TestOpenDamaged(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, FileName), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), dir, Options{})
+	wantStorageError(t, err, Corrupt)
+	wantError(t, err, sluice.Unavailable, "the database is damaged")
+}
+
 // The schema of the very first release, and one of the future.
 func oldMigrations(t *testing.T) fs.FS {
 	t.Helper()
