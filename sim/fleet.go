@@ -5,12 +5,15 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"sluice"
@@ -81,9 +84,9 @@ func StartFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	lc := net.ListenConfig{KeepAlive: -1}
+	ports := newPorts()
 	for _, m := range f.machines {
-		l, err := lc.Listen(f.ctx, "tcp4", "127.0.0.1:0")
+		l, err := ports.listen(f.ctx)
 		if err != nil {
 			_ = f.Close()
 			return nil, &sluice.Error{Kind: sluice.Internal, Msg: "starting the virtual miner " + m.spec.Name, Cause: err,
@@ -96,6 +99,37 @@ func StartFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 		go f.accept(m)
 	}
 	return f, nil
+}
+
+// ports hands out listeners. Asking the kernel for a free port takes it
+// milliseconds each while tens of thousands of connections linger in TIME_WAIT,
+// so free ports are looked for below the range that connections come from.
+type ports struct {
+	next   int
+	config net.ListenConfig
+}
+
+const firstPort, lastPort = 10000, 32000
+
+func newPorts() *ports {
+	return &ports{
+		next:   firstPort + rand.IntN(lastPort-firstPort), // fleets side by side rarely meet
+		config: net.ListenConfig{KeepAlive: -1},
+	}
+}
+
+func (p *ports) listen(ctx context.Context) (net.Listener, error) {
+	for range lastPort - firstPort {
+		port := p.next
+		if p.next++; p.next == lastPort {
+			p.next = firstPort
+		}
+		l, err := p.config.Listen(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+	}
+	return p.config.Listen(ctx, "tcp4", "127.0.0.1:0")
 }
 
 // NewFleet makes the miners without sockets: only Direct and the powers work.

@@ -125,6 +125,9 @@ func (v *visit) send(ctx context.Context, method, path, authorization string, bo
 		}
 	}
 	status, h, b, keep, err := v.exchange(method, path, authorization, body)
+	if err == nil {
+		cgminer.HangUp(v.conn) // for whenever it closes; a next request goes on as usual
+	}
 	if err != nil || !keep {
 		v.close()
 	}
