@@ -16,5 +16,14 @@ export default defineConfig({
     // policy can allow its own files only.
     assetsInlineLimit: 0,
   },
-  server: { proxy: { '/api': { target: server, changeOrigin: true } } },
+  server: {
+    proxy: {
+      '/api': {
+        target: server,
+        changeOrigin: true,
+        // The site refuses requests from pages of another origin, as Vite's is.
+        configure: (proxy) => proxy.on('proxyReq', (r) => r.removeHeader('origin')),
+      },
+    },
+  },
 })

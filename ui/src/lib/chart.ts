@@ -40,7 +40,7 @@ export function options(x: () => [number, number], onCursor: (i: number | null) 
       kw: { range: (_u, _lo, hi) => [0, Math.max(10, hi * 1.06)] },
       price: {
         distr: 4, asinh: priceKnee,
-        range: (_u, lo, hi) => [Math.min(0, lo * 1.2), Math.max(150, hi * 1.25)],
+        range: (_u, lo, hi) => [Math.min(0, lo * 1.2), Math.max(150, hi * 1.9)],
       },
     },
     series: [

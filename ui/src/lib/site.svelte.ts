@@ -3,7 +3,7 @@
 // calm pace, and soon after a decision.
 
 import { events, get, getAll, Problem } from './api'
-import type { Alarm, Curtailment, Decision, Job, Machine, Page, Status } from './types'
+import type { Curtailment, Decision, Job, Machine, Page, Status } from './types'
 
 export type Connection = 'connecting' | 'live' | 'lost' | 'token'
 
@@ -11,8 +11,8 @@ const machinesEvery = 4_000 // while states change
 const machinesQuiet = 16_000 // else: thousands of machines are a megabyte
 const machinesAfterDecision = 700
 const silence = 40_000
-const keepDecisions = 60
-const keepJobs = 400
+const keepDecisions = 150
+const keepJobs = 1_200
 
 class Live {
   connection = $state<Connection>('connecting')
@@ -23,7 +23,6 @@ class Live {
   jobs = $state.raw<Job[]>([])
   decisions = $state.raw<Decision[]>([])
   curtailments = $state.raw<Curtailment[]>([])
-  alarms = $state.raw<Alarm[]>([])
 
   #retry = 0
   #heard = 0
@@ -110,14 +109,14 @@ class Live {
         throw e
       }
     }
-    const [jobs, decisions, curtailments, alarms] = await Promise.all([
-      page<Job>('jobs?limit=200'), page<Decision>('decisions?limit=40'),
-      page<Curtailment>('curtailments?limit=20'), page<Alarm>('alarms?limit=50'),
+    const [newest, running, decisions, curtailments] = await Promise.all([
+      page<Job>('jobs?limit=500'), page<Job>('jobs?limit=1000&state=running'),
+      page<Decision>('decisions?limit=100'), page<Curtailment>('curtailments?limit=20'),
     ])
-    this.jobs = jobs
+    const known = new Set(newest.map((j) => j.id))
+    this.jobs = newest.concat(running.filter((j) => !known.has(j.id)))
     this.decisions = decisions.sort((a, b) => b.id - a.id)
     this.curtailments = curtailments
-    this.alarms = alarms
   }
 
   #take(kind: string, data: unknown) {
@@ -132,15 +131,11 @@ class Live {
         this.#soon(machinesAfterDecision)
         break
       case 'job':
-        this.jobs = upsert(this.jobs, data as Job)
-          .sort((a, b) => (a.submitted_at < b.submitted_at ? 1 : -1)).slice(0, keepJobs)
+        this.jobs = trim(upsert(this.jobs, data as Job))
         break
       case 'curtailment':
         this.curtailments = upsert(this.curtailments, data as Curtailment)
         this.#soon(machinesAfterDecision)
-        break
-      case 'alarm':
-        this.alarms = upsert(this.alarms, data as Alarm)
         break
     }
   }
@@ -185,6 +180,14 @@ class Live {
 function upsert<T extends { id: string | number }>(list: T[], item: T): T[] {
   const i = list.findIndex((x) => x.id === item.id)
   return i < 0 ? [item, ...list] : list.map((x, n) => (n === i ? item : x))
+}
+
+/** Forgets virtual jobs that have ended, the oldest first, when there are many. */
+function trim(jobs: Job[]): Job[] {
+  if (jobs.length <= keepJobs) return jobs
+  const over = jobs.filter((j) => j.virtual && j.ended_at).sort((a, b) => (a.submitted_at < b.submitted_at ? -1 : 1))
+  const gone = new Set(over.slice(0, jobs.length - keepJobs + 100).map((j) => j.id))
+  return jobs.filter((j) => !gone.has(j.id))
 }
 
 export const site = new Live()
