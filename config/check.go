@@ -130,7 +130,7 @@ func (d *decoder) checkSite(c *Config, classes []string) {
 	switch {
 	case s.Currency == "USD" && s.USDPer != 1 && d.has("site.usd_per_currency"):
 		d.bad("site.usd_per_currency", "", "site.usd_per_currency: with the currency USD the rate is 1")
-	case d.broken["site.currency"] || d.broken["site.usd_per_currency"] || d.broken["site.usd_per_currency_as_of"]:
+	case s.Currency == "" || d.broken["site.currency"] || d.broken["site.usd_per_currency"] || d.broken["site.usd_per_currency_as_of"]:
 	case s.Currency != "USD" && !d.has("site.usd_per_currency"):
 		d.bad("site.usd_per_currency", "", "the currency %s needs usd_per_currency, US dollars for one %s", s.Currency, s.Currency)
 	case s.Currency != "USD" && !d.has("site.usd_per_currency_as_of"):
@@ -140,7 +140,7 @@ func (d *decoder) checkSite(c *Config, classes []string) {
 
 func (d *decoder) checkTree(c *Config, nodes []string) {
 	if len(c.Nodes) == 0 {
-		if d.has("nodes") {
+		if d.has("nodes") && !d.broken["nodes"] {
 			d.bad("nodes", "", "there are no nodes; give at least the connection with its limit")
 		}
 		return
@@ -148,9 +148,12 @@ func (d *decoder) checkTree(c *Config, nodes []string) {
 	parent := map[string]string{}
 	var roots []int
 	limited := false
+	unsure := false // a node cannot be read, so what the tree lacks may stand there
 	for i, n := range c.Nodes {
-		limited = limited || n.Limit > 0 || d.broken[fmt.Sprintf("nodes[%d].limit", i)]
-		if n.Parent == "" && !d.broken[fmt.Sprintf("nodes[%d].parent", i)] {
+		at := fmt.Sprintf("nodes[%d]", i)
+		unsure = unsure || d.broken[at] || d.broken[at+".parent"]
+		limited = limited || n.Limit > 0 || d.broken[at] || d.broken[at+".limit"]
+		if n.Parent == "" && !d.broken[at] && !d.broken[at+".parent"] {
 			roots = append(roots, i)
 		}
 		d.ref(fmt.Sprintf("nodes[%d].parent", i), "node", n.Parent, nodes)
@@ -177,7 +180,7 @@ func (d *decoder) checkTree(c *Config, nodes []string) {
 			}
 		}
 	}
-	if len(roots) == 0 && len(told) == 0 && !d.anyBroken("nodes[") {
+	if len(roots) == 0 && len(told) == 0 && !unsure {
 		d.bad("nodes", "", "every node has a parent; the connection itself has none")
 	}
 	for i, n := range c.Nodes {
@@ -192,18 +195,9 @@ func (d *decoder) checkTree(c *Config, nodes []string) {
 	}
 }
 
-func (d *decoder) anyBroken(prefix string) bool {
-	for p := range d.broken {
-		if strings.HasPrefix(p, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 func (d *decoder) checkClass(p string, k Class, nodes []string) {
 	d.ref(p+".node", "node", k.Node, nodes)
-	if d.has(p+".modes") && !slices.ContainsFunc(k.Modes, func(m Mode) bool { return m.Name != sluice.ModeSleep }) {
+	if d.has(p+".modes") && !d.broken[p+".modes"] && !slices.ContainsFunc(k.Modes, func(m Mode) bool { return m.Name != sluice.ModeSleep }) {
 		d.bad(p+".modes", "", "the class %s has no mode but sleep; give at least one in which it mines", k.Name)
 	}
 	seen := map[string]bool{}

@@ -55,9 +55,14 @@ func (d *decoder) checkFeeds(c *Config) {
 				d.bad(p+key, "", "the field %q in feeds[%d] is missing; a feed of type %s needs it", key, i, f.Type)
 			}
 		}
+		for q, column := range f.Columns {
+			if column == "" {
+				d.bad(p+"columns."+q, "", "%scolumns.%s: the column's name is empty", p, q)
+			}
+		}
 		switch f.Type {
 		case "constant":
-			if d.has(p+"values") && len(f.Values) == 0 {
+			if d.has(p+"values") && !d.broken[p+"values"] && len(f.Values) == 0 {
 				d.bad(p+"values", "", "%svalues: give at least one quantity", p)
 			}
 		case "orders":

@@ -141,12 +141,11 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 			keys = append(keys, key)
 		}
 	}
-	if !absent(n) {
-		ps, ok := pairs(n)
-		if !ok {
-			d.bad(path, "", "%s is wanted at %s, with the keys %s; this is %s", "a mapping", orTop(path), strings.Join(keys, ", "), kind(n))
-			return
-		}
+	ps, ok := pairs(n)
+	whole := ok || absent(n)
+	if !whole {
+		d.bad(path, "", "a mapping is wanted at %s, with the keys %s; this is %s", orTop(path), strings.Join(keys, ", "), kind(n))
+	} else if ok {
 		d.members(ps, path, func(key string, at *token.Position, value ast.Node) {
 			i, ok := byKey[key]
 			if !ok {
@@ -160,10 +159,12 @@ func (d *decoder) object(n ast.Node, v reflect.Value, path string) {
 	}
 	for _, key := range keys {
 		f, p := fields[t.Name()+"."+key], join(path, key)
+		if !d.has(p) && (meant[key] || !whole) {
+			d.broken[p] = true
+		}
 		switch {
 		case d.has(p):
-		case meant[key]:
-			d.broken[p] = true
+		case f.need && d.broken[p]:
 		case f.need:
 			d.bad(p, "", "the field %q %s is missing", key, in(path))
 		case f.def != "":
@@ -195,6 +196,7 @@ func (d *decoder) members(ps []*ast.MappingValueNode, path string, f func(key st
 		at := pos(p.Key)
 		key, ok := scalar(p.Key)
 		if !ok || len(key) > 256 {
+			d.broken[path] = true
 			d.mistakes = append(d.mistakes, d.note(at, path, "", "a key %s is not a plain name (merge keys are not read here: write the values out)", in(path)))
 			continue
 		}
@@ -263,6 +265,7 @@ func (d *decoder) table(n ast.Node, v reflect.Value, path string, f field) {
 	v.Set(reflect.MakeMap(v.Type()))
 	d.members(ps, path, func(key string, at *token.Position, value ast.Node) {
 		if !slices.Contains(f.keys, key) {
+			d.broken[path] = true
 			d.mistakes = append(d.mistakes, d.note(at, join(path, key), nearest(key, f.keys), "%q is no quantity", key))
 			return
 		}

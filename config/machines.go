@@ -82,17 +82,17 @@ type addressRange struct {
 func parseRange(s string) (addressRange, error) {
 	var r addressRange
 	host := s
-	if _, err := netip.ParseAddr(s); err == nil { // a bare IPv6 address has colons too
-		r.host = s
-		return r, nil
-	}
-	if strings.Contains(s, ":") {
+	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") { // a bare IPv6 address has colons too
 		h, port, err := net.SplitHostPort(s)
 		if err != nil || !validPort(port) {
 			return r, &wrong{msg: fmt.Sprintf("%q is not host:port", s)}
 		}
 		host = h
 		r.port, _ = strconv.Atoi(port)
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		r.host = host
+		return r, nil
 	}
 	first, last, isRange := strings.Cut(host, "-")
 	from, err := netip.ParseAddr(first)
@@ -180,8 +180,9 @@ func (d *decoder) checkMachines(c *Config, classes []string) {
 		}
 		for _, x := range ms {
 			// One mistake for a range is enough.
-			if !d.unique(names, x.Name, x.Name, p+".name", "machine's name") ||
-				!d.unique(places, fmt.Sprintf("%s %d %d", x.Address, x.APIPort, x.WebPort), x.Address, p+".address", "address") {
+			named := d.unique(names, x.Name, x.Name, p+".name", "machine's name")
+			placed := d.unique(places, fmt.Sprintf("%s %d %d", x.Address, x.APIPort, x.WebPort), x.Address, p+".address", "address")
+			if !named || !placed {
 				break
 			}
 		}
