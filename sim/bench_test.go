@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,9 +83,9 @@ func BenchmarkCurtail4000(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	b.ReportMetric(float64(time.Since(start).Milliseconds()), "start-ms")
+	started := time.Since(start)
 	runtime.GC()
-	b.ReportMetric(rss()-before, "idle-MB")
+	idle := rss() - before
 	drivers := make([]device.Miner, f.Len())
 	priors := make([]device.Prior, f.Len())
 	for i := range drivers {
@@ -92,8 +93,9 @@ func BenchmarkCurtail4000(b *testing.B) {
 	}
 	ctx := context.Background()
 	each(b, drivers, func(i int, m device.Miner) (err error) { priors[i], err = m.Prior(ctx); return })
-	b.ResetTimer()
+	var used time.Duration
 	for b.Loop() {
+		began := cpu(b)
 		each(b, drivers, func(_ int, m device.Miner) error {
 			if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
 				return err
@@ -105,13 +107,27 @@ func BenchmarkCurtail4000(b *testing.B) {
 			return err
 		})
 		b.StopTimer()
+		used += cpu(b) - began
 		each(b, drivers, func(i int, m device.Miner) error {
 			_, err := m.Set(ctx, sluice.ModeMine, priors[i])
 			return err
 		})
 		b.StartTimer()
 	}
+	b.ReportMetric(float64(started.Milliseconds()), "start-ms")
+	b.ReportMetric(idle, "idle-MB")
 	b.ReportMetric(rss()-before, "busy-MB")
+	// What it costs, which a busy machine does not spoil.
+	b.ReportMetric(used.Seconds()/float64(b.N), "cpu-s/op")
+}
+
+// cpu returns the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // BenchmarkPoll4000 reads every machine once.
