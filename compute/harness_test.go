@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 		os.Exit(process.Shim(os.Args[2]))
 	}
 	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		if err := serve(os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, serve(os.Args[2]))
+		os.Exit(1)
+	}
+	if len(os.Args) == 2 && os.Args[1] == "job" {
+		if err := countingJob(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -41,13 +45,14 @@ var errDisk = errors.New("the disk is full")
 // world is a service over a real database, virtual hosts in stepped time and
 // this machine. Restart makes a new service over the same data, as after a kill.
 type world struct {
-	t     testing.TB
-	dir   string
-	db    *store.DB
-	virt  *hosts.Executor
-	proc  *process.Executor
-	svc   *compute.Service
-	hosts []compute.Host
+	t      testing.TB
+	dir    string
+	db     *store.DB
+	virt   *hosts.Executor
+	proc   *process.Executor
+	svc    *compute.Service
+	hosts  []compute.Host
+	closed bool
 
 	mu      sync.Mutex
 	now     time.Time
@@ -63,22 +68,29 @@ func newWorld(t testing.TB, hs ...compute.Host) *world {
 	if w.db, err = store.Open(context.Background(), w.dir, store.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		w.setFail(false)
-		for _, j := range w.svc.Jobs() {
-			_, _ = w.svc.Cancel(ctx, w.Now(), j.ID)
-		}
-		if err := w.svc.Shutdown(ctx); err != nil {
-			t.Errorf("shut down: %v", err)
-		}
-		if err := w.db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	w.restart()
+	t.Cleanup(w.close)
 	return w
+}
+
+// close ends everything. It may be called early.
+func (w *world) close() {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	w.setFail(false)
+	for _, j := range w.svc.Jobs() {
+		_, _ = w.svc.Cancel(ctx, w.Now(), j.ID)
+	}
+	if err := w.svc.Shutdown(ctx); err != nil {
+		w.t.Errorf("shut down: %v", err)
+	}
+	if err := w.db.Close(); err != nil {
+		w.t.Error(err)
+	}
 }
 
 func (w *world) Now() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }
@@ -219,5 +231,3 @@ func wantKind(t testing.TB, err error, k sluice.Kind) {
 		t.Errorf("error %v of kind %v, want kind %v", err, sluice.KindOf(err), k)
 	}
 }
-
-func serve(string) error { return nil }

@@ -117,6 +117,7 @@ func (w *world) bill() sluice.Money {
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, gpuHost("gpu-1"), gpuHost("gpu-2"), gpuHost("gpu-3"))
+		defer w.close()
 		var billed sluice.Money
 		id := func() string {
 			jobs := w.svc.Jobs()
