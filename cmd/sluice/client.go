@@ -233,24 +233,36 @@ func (c *client) events(ctx context.Context, on func(kind string, data []byte) e
 		return err
 	}
 	defer body.Close()
-	lines := bufio.NewScanner(body)
+	if err := readEvents(body, on); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return sluice.Errorf(sluice.Unavailable, "the site may have stopped", "%s ended the stream of events", c.base)
+}
+
+// readEvents calls on for each event of a stream to its end, or to where it
+// breaks off: both mean that the site is gone.
+func readEvents(r io.Reader, on func(kind string, data []byte) error) error {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), maxAnswer)
 	kind := ""
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
 		switch name {
+		case "":
+			kind = "" // the end of an event; of a comment it is the name too
 		case "event":
-			kind = strings.TrimSpace(value)
+			kind = value
 		case "data":
 			if err := on(kind, []byte(value)); err != nil {
 				return err
 			}
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return sluice.Errorf(sluice.Unavailable, "the site may have stopped", "%s ended the stream of events", c.base)
+	return nil
 }
 
 // me names the person at the terminal, for the record.

@@ -584,3 +584,27 @@ func TestParseWatts(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReadEvents holds that no stream breaks the reader, and that what the
+// server writes is read as it was meant.
+func FuzzReadEvents(f *testing.F) {
+	f.Add("status", `{"a":1}`, ": still here\n\n")
+	f.Add("decision", "null", "event: x\n\n")
+	f.Add("", "", "data")
+	f.Fuzz(func(t *testing.T, kind, data, noise string) {
+		_ = readEvents(strings.NewReader(noise+kind+data), func(string, []byte) error { return nil })
+		if strings.ContainsAny(kind+data, "\r\n") {
+			return
+		}
+		n := 0
+		err := readEvents(strings.NewReader(": still here\n\nevent: "+kind+"\ndata: "+data+"\n\n"), func(k string, d []byte) error {
+			if n++; k != kind || string(d) != data {
+				t.Errorf("read %q %q, written %q %q", k, d, kind, data)
+			}
+			return nil
+		})
+		if err != nil || n != 1 {
+			t.Errorf("%d events, %v", n, err)
+		}
+	})
+}
