@@ -20,6 +20,8 @@ type ascent struct {
 	g       [][]float64
 	often   [][]float64 // by job and interval: in how many of the counted steps it ran
 	counted float64
+	trails  bool      // keep some of the prices on the way
+	trail   []*prices // the last of them
 }
 
 func (p *problem) newAscent() *ascent {
@@ -171,6 +173,11 @@ func (a *ascent) runTo(n int, first, last, enough float64, stop func() bool) {
 		a.evaluate()
 		if 3*k > n {
 			a.count()
+			if a.trails && (k*trailLength)%n < trailLength {
+				x := a.p.newPrices()
+				x.copyFrom(a.now)
+				a.trail = append(a.trail, x)
+			}
 		}
 	}
 }
@@ -179,7 +186,7 @@ func (a *ascent) runTo(n int, first, last, enough float64, stop func() bool) {
 func (a *ascent) restart(x *prices) {
 	a.now.copyFrom(x)
 	a.best.copyFrom(x)
-	a.bound, a.steps, a.counted = inf, 0, 0
+	a.bound, a.steps, a.counted, a.trail = inf, 0, 0, nil
 	for i := range a.m {
 		clear(a.m[i])
 		clear(a.v[i])
@@ -215,8 +222,9 @@ func (a *ascent) shares() [][]float64 {
 }
 
 const (
-	minSteps = 25
-	maxSteps = 400
+	minSteps    = 25
+	maxSteps    = 400
+	trailLength = 30
 )
 
 func (a *ascent) ops() int {

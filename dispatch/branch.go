@@ -97,7 +97,7 @@ func (p *problem) follow(t int) {
 
 // split takes the highest branch apart until the gap is closed, the best plan
 // cannot be told from the bound, or the steps are spent. It returns the bound.
-func (b *builder) split(best *state, a *ascent, ops int, stop func() bool) float64 {
+func (b *builder) split(best *state, a *ascent, pool *pool, ops int, stop func() bool) float64 {
 	p := b.p
 	worth := best.worth()
 	try := p.newState()
@@ -146,7 +146,9 @@ func (b *builder) split(best *state, a *ascent, ops int, stop func() bool) float
 			}
 			leaves = append(leaves, leaf)
 			b.build(try, leaf.x)
-			if w := try.worth(); w > worth+1e-9 {
+			w := try.worth()
+			pool.add(try, w)
+			if w > worth+1e-9 {
 				worth = w
 				best.copyFrom(try)
 			}
@@ -183,4 +185,21 @@ func (p *problem) choose(l *branch) (job, t int) {
 		}
 	}
 	return job, t
+}
+
+// fixed returns the decisions that leave each job just the runs it has.
+func (s *state) fixed() [][]fixed {
+	fix := make([][]fixed, len(s.runs))
+	for i, runs := range s.runs {
+		fix[i] = make([]fixed, s.p.T)
+		for t := range fix[i] {
+			fix[i][t] = banned
+		}
+		for _, r := range runs {
+			for t := r.from; t < r.to; t++ {
+				fix[i][t] = forced
+			}
+		}
+	}
+	return fix
 }

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -18,10 +19,11 @@ type builder struct {
 	spans []span
 	lanes []lane
 	x     *prices
+	rng   *rand.Rand
 }
 
 func (p *problem) newBuilder() *builder {
-	return &builder{p: p, path: make([]uint8, p.T), x: p.newPrices()}
+	return &builder{p: p, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
 }
 
 // placeJobs schedules the given jobs one after the other, in that order, at the
@@ -82,63 +84,62 @@ func (b *builder) lanesOf(s *state, c int) []lane {
 // placeClass gives all units of the class their paths, at the prices and within
 // what is left of power.
 func (b *builder) placeClass(s *state, c int, x *prices) {
-	k := &b.p.class[c]
 	s.dropGroups(c)
-	if k.count == 0 {
+	if b.p.class[c].count == 0 {
 		return
 	}
+	for _, k := range b.blocks(s, c, x) {
+		b.place(s, c, k.lane, k.start, k.n)
+	}
+}
+
+// blocks says which units of the class are held in which lane: those that would
+// lose least by it at the prices. It leaves the rewards in base.
+func (b *builder) blocks(s *state, c int, x *prices) []block {
+	k := &b.p.class[c]
 	b.w.classAt(b.p, c, x)
 	b.base = append(b.base[:0], b.w.reward...)
 	lanes := b.lanesOf(s, c)
 	left := make([]int, len(k.start))
-	for i := range left {
-		left[i] = k.start[i].n
-	}
-	if len(k.start) == 1 || len(lanes) == 1 {
-		for _, l := range lanes {
-			n := l.n
-			for i := range left {
-				u := min(n, left[i])
-				if u > 0 {
-					b.place(s, c, l, i, u)
-					left[i] -= u
-					n -= u
-				}
-			}
-		}
-		return
-	}
-	// Which units go where: those that would lose least by being held.
-	free := make([]float64, len(k.start))
-	value := make([][]float64, len(lanes))
-	for g := len(lanes) - 1; g >= 0; g-- {
-		b.only(s, c, lanes[g])
-		b.w.solve()
-		value[g] = make([]float64, len(k.start))
-		for i, st := range k.start {
-			value[g][i] = b.w.best(st)
-			if g == len(lanes)-1 {
-				free[i] = value[g][i]
-			}
-		}
-	}
 	order := make([]int, len(k.start))
-	for g, l := range lanes {
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Compare(value[g][b]-free[b], value[g][a]-free[a])
-		})
+	for i := range left {
+		left[i], order[i] = k.start[i].n, i
+	}
+	var out []block
+	fill := func(l lane) {
 		n := l.n
 		for _, i := range order {
 			if u := min(n, left[i]); u > 0 {
-				b.place(s, c, l, i, u)
+				out = append(out, block{c, l, i, u})
 				left[i] -= u
 				n -= u
 			}
 		}
 	}
+	if len(k.start) == 1 || len(lanes) == 1 {
+		for _, l := range lanes {
+			fill(l)
+		}
+		return out
+	}
+	value := func(l lane) []float64 {
+		b.only(s, c, l)
+		b.w.solve()
+		v := make([]float64, len(k.start))
+		for i, st := range k.start {
+			v[i] = b.w.best(st)
+		}
+		return v
+	}
+	free := value(lanes[len(lanes)-1])
+	for _, l := range lanes {
+		held := value(l)
+		slices.SortStableFunc(order, func(a, b int) int {
+			return cmp.Compare(held[b]-free[b], held[a]-free[a])
+		})
+		fill(l)
+	}
+	return out
 }
 
 // only sets the rewards of a lane: job where it is held, all else elsewhere.
@@ -175,8 +176,10 @@ func (b *builder) place(s *state, c int, l lane, start, n int) {
 			}
 			b.within(c, float64(each))
 		}
+		b.w.whole = true
 		b.w.solve()
 		b.w.trace(k.start[start], b.path)
+		b.w.whole = false
 		u := min(n, b.fits(c, b.path))
 		if round > 12 {
 			u = n

@@ -17,6 +17,7 @@ type paths struct {
 	value  []float64 // (T+1)×states: best from the start of t on, being in the state during t
 	leave  []float64 // T×N: best from the start of t on, leaving the mode then
 	to     []uint8   // T×N: for which mode
+	whole  bool      // charge all of a long dwell, as a plan has to, not what a bound may
 	ops    int       // elementary steps done so far
 }
 
@@ -65,7 +66,7 @@ func (w *paths) solve() {
 				first := c.first[m]
 				now[first] = reward[m] + max(next[first], leave[m])
 				for r := 1; r < c.length[m]; r++ {
-					out := leave[m] - c.early[m]*float64(min(r, c.stay[m], T-t-1))
+					out := leave[m] - c.early[m]*float64(min(w.dwell(m, r), T-t-1))
 					now[first+r] = reward[m] + max(next[first+r-1], out)
 				}
 			}
@@ -101,6 +102,14 @@ func (w *paths) entries(t int, now []float64) {
 	}
 }
 
+// dwell is how many intervals are charged to a unit that leaves with left to go.
+func (w *paths) dwell(mode, left int) int {
+	if w.whole {
+		return left
+	}
+	return min(left, w.c.stay[mode])
+}
+
 // best returns what a unit that starts so is worth.
 func (w *paths) best(s start) float64 {
 	stay, leave := w.choices(s)
@@ -110,7 +119,7 @@ func (w *paths) best(s start) float64 {
 func (w *paths) choices(s start) (stay, leave float64) {
 	c := w.c
 	stay = w.value[c.first[s.mode]+max(0, s.left-1)]
-	leave = w.leave[s.mode] - c.early[s.mode]*float64(min(s.left, c.stay[s.mode], w.p.T))
+	leave = w.leave[s.mode] - c.early[s.mode]*float64(min(w.dwell(s.mode, s.left), w.p.T))
 	return stay, leave
 }
 
@@ -120,7 +129,7 @@ func (w *paths) trace(s start, path []uint8) {
 	mode, left := s.mode, s.left
 	for t := range T {
 		stay := w.value[t*S+c.first[mode]+max(0, left-1)]
-		leave := w.leave[t*N+mode] - c.early[mode]*float64(min(left, c.stay[mode], T-t))
+		leave := w.leave[t*N+mode] - c.early[mode]*float64(min(w.dwell(mode, left), T-t))
 		if leave > stay {
 			mode = int(w.to[t*N+mode])
 			left = c.stay[mode]
@@ -136,7 +145,7 @@ func (w *paths) along(s start, path []uint8) float64 {
 	mode, left, sum := s.mode, s.left, 0.0
 	for t := range T {
 		if b := int(path[t]); b != mode {
-			sum -= c.early[mode]*float64(min(left, c.stay[mode], T-t)) + c.usd[mode*N+b]
+			sum -= c.early[mode]*float64(min(w.dwell(mode, left), T-t)) + c.usd[mode*N+b]
 			if b < c.M {
 				sum -= c.lost[mode*N+b] * c.rate[b].At(t)
 			}

@@ -5,6 +5,8 @@ package dispatch
 // the peaks that demand charges are paid for.
 func (b *builder) polish(s *state, passes int) {
 	s.holdPeaks()
+	b.w.whole = true
+	defer func() { b.w.whole = false }()
 	for range passes {
 		gain := 0.0
 		for c := range s.groups {

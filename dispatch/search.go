@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 )
@@ -76,36 +77,114 @@ func (b *builder) classOrder() []int {
 }
 
 // search varies the plan: some jobs are taken out and scheduled again, and the
-// units placed again, at prices that are shaken a little. What is better stays.
-func (b *builder) search(best *state, x *prices, ops int, stop func() bool) {
+// units placed again, at prices that are shaken a little. What is better stays;
+// what is nearly as good with other schedules is noted in the pool.
+func (b *builder) search(best *state, x *prices, pool *pool, ops int, stop func() bool) {
 	p := b.p
-	rng := rand.New(rand.NewPCG(1, 2))
 	try, y := p.newState(), p.newPrices()
 	worth := best.worth()
 	order := b.classOrder()
 	for end := b.ops() + ops; b.ops() < end && !stop(); {
 		try.copyFrom(best)
-		b.shake(x, y, rng)
+		b.shake(x, y, b.rng)
 		for c := range try.groups {
 			try.dropGroups(c)
 		}
 		for t := range try.top {
 			try.top[t] = inf
 		}
-		b.placeJobs(try, b.someJobs(rng), y)
-		if rng.IntN(3) == 0 {
-			i, j := rng.IntN(len(order)), rng.IntN(len(order))
+		b.placeJobs(try, b.someJobs(b.rng), y)
+		if b.rng.IntN(3) == 0 {
+			i, j := b.rng.IntN(len(order)), b.rng.IntN(len(order))
 			order[i], order[j] = order[j], order[i]
 		}
 		for _, c := range order {
 			b.placeClass(try, c, y)
 		}
 		b.polish(try, 2)
-		if w := try.worth(); w > worth+1e-9 {
+		w := try.worth()
+		if w > worth+1e-9 {
 			worth = w
 			best.copyFrom(try)
 		}
+		pool.add(try, w)
 	}
+}
+
+// improve looks for the best placing of units for the jobs of s as they are:
+// prices are found for these, and the units placed by a linear program. y takes
+// its prices. It is left undone where that would take more than ops.
+func (b *builder) improve(s *state, a *ascent, x, y *prices, ops int, stop func() bool) bool {
+	p := b.p
+	end := a.ops() + b.ops() + ops
+	fix := p.fix
+	p.fix = s.fixed()
+	a.trails = true
+	a.restart(x)
+	a.runTo(improveSteps, 0.06, 0.002, -inf, stop)
+	a.trails = false
+	p.fix = fix
+	if stop() || !b.relax(s, a.best, y, a.trail, end-a.ops()-b.ops()) {
+		return false
+	}
+	b.polish(s, 10)
+	return true
+}
+
+const improveSteps = 60
+
+// pool keeps the job schedules of the best plans that were tried, one plan each.
+type pool struct {
+	plans []*state
+	worth []float64
+	seen  map[string]bool
+	most  int
+}
+
+func (o *pool) add(s *state, worth float64) {
+	if o.most == 0 {
+		return
+	}
+	at := len(o.plans)
+	if at == o.most {
+		at--
+		for i := range o.plans {
+			if o.worth[i] < o.worth[at] {
+				at = i
+			}
+		}
+		if o.worth[at] >= worth {
+			return
+		}
+	}
+	key := fmt.Sprint(s.runs)
+	if o.seen[key] {
+		return
+	}
+	o.seen[key] = true
+	if at == len(o.plans) {
+		o.plans = append(o.plans, s.p.newState())
+		o.worth = append(o.worth, 0)
+	}
+	o.plans[at].copyFrom(s)
+	o.worth[at] = worth
+}
+
+// take removes the best plan of the pool; nil where there is none.
+func (o *pool) take() *state {
+	at := -1
+	for i := range o.plans {
+		if at < 0 || o.worth[i] > o.worth[at] {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	s := o.plans[at]
+	o.plans = slices.Delete(o.plans, at, at+1)
+	o.worth = slices.Delete(o.worth, at, at+1)
+	return s
 }
 
 // ops is how many elementary steps the builder has made.

@@ -28,13 +28,38 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 	p := compile(in)
 	ops := solveOps * max(1, opt.Effort)
 	a := p.newAscent()
-	a.run(ops/3, 0.3, 0.003, stop)
 	b := p.newBuilder()
-	best := b.construct(a.best)
-	if len(p.jobs) > 0 && a.ops() < ops {
-		a.bound = b.split(best, a, ops/3, stop)
+	left := func() int { return ops - a.ops() - b.ops() }
+	a.run(ops/4, 0.3, 0.003, stop)
+	bound := a.bound
+	root := p.newPrices()
+	root.copyFrom(a.best)
+	best := b.construct(root)
+	found := &pool{seen: map[string]bool{}, most: 6}
+	found.add(best, best.worth())
+	if len(p.jobs) > 0 && left() > ops/4 {
+		bound = b.split(best, a, found, left()/3, stop)
 	}
-	b.search(best, a.best, ops-a.ops()-b.ops(), stop)
+	try, y, z := p.newState(), p.newPrices(), p.newPrices()
+	y.copyFrom(root)
+	worth := best.worth()
+	for left() > 0 && !stop() && bound-worth > 1e-7*max(1, abs(worth)) {
+		for s := found.take(); s != nil && left() > 0; s = found.take() {
+			try.copyFrom(s)
+			if !b.improve(try, a, root, z, left(), stop) {
+				break
+			}
+			if w := try.worth(); w > worth+1e-9 {
+				worth = w
+				best.copyFrom(try)
+				y.copyFrom(z)
+			}
+		}
+		b.search(best, y, found, max(ops/10, 1), stop)
+		worth = best.worth()
+	}
+	a.bound = bound
+	a.best.copyFrom(root)
 	return p.finish(best, a)
 }
 

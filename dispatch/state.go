@@ -190,7 +190,7 @@ func (p *problem) pathWorth(c int, g *group) float64 {
 	mode, left, sum := st.mode, st.left, 0.0
 	for t, b := range g.path {
 		if int(b) != mode {
-			sum -= k.early[mode]*float64(min(left, k.stay[mode], p.T-t)) + k.usd[mode*k.N+int(b)]
+			sum -= k.early[mode]*float64(min(left, p.T-t)) + k.usd[mode*k.N+int(b)]
 			if int(b) < k.M {
 				sum -= k.lost[mode*k.N+int(b)] * k.rate[b].At(t)
 			}
