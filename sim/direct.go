@@ -41,7 +41,7 @@ func (d direct) reach(ctx context.Context) error {
 }
 
 func (d direct) wait(ctx context.Context, t time.Duration) error {
-	if d.f.opt.Instant {
+	if d.f.opt.Instant || d.f.opt.Now != nil { // a stepped clock cannot be waited for
 		return nil
 	}
 	return d.f.opt.Clock.Sleep(ctx, t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -235,6 +236,41 @@ func TestWrongPassword(t *testing.T) {
 	// Reading needs no password while the machine hashes.
 	if r, err := m.Read(ctx(t)); err != nil || r.Mode != sluice.ModeMine {
 		t.Errorf("Read = %+v, %v", r, err)
+	}
+}
+
+// TestStaleNonce: a server whose challenge changes after each request costs one
+// exchange more, and the body is sent again with the new answer.
+func TestStaleNonce(t *testing.T) {
+	var mu sync.Mutex
+	nonce, tries, posted := 0, 0, ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		tries++
+		body, _ := io.ReadAll(r.Body)
+		if !strings.Contains(r.Header.Get("Authorization"), fmt.Sprintf(`nonce="n%d"`, nonce)) {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Digest realm="r", nonce="n%d", qop="auth", stale=true`, nonce))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		nonce++
+		if r.Method == http.MethodPost {
+			posted = string(body)
+			_, _ = io.WriteString(w, success)
+			return
+		}
+		_, _ = io.WriteString(w, `{"miner-mode":0}`)
+	}))
+	defer s.Close()
+	u, _ := url.Parse(s.URL)
+	port, _ := strconv.Atoi(u.Port())
+	m := antminer.New(device.Address{Host: u.Hostname(), WebPort: port})
+	if o, err := m.Set(ctx(t), sluice.ModeSleep, nil); o != sluice.Accepted {
+		t.Fatal(o, err)
+	}
+	if tries != 4 || !strings.Contains(posted, `"miner-mode":1`) {
+		t.Errorf("%d exchanges, posted %q", tries, posted)
 	}
 }
 

@@ -150,7 +150,7 @@ func TestDeadline(t *testing.T) {
 	if took := time.Since(start); err == nil || took > 5*time.Second {
 		t.Errorf("a silent meter: %v after %v", err, took)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(within(t, time.Second))
 	stop := time.AfterFunc(100*time.Millisecond, cancel)
 	defer stop.Stop()
 	if _, err := m.Read(ctx); !errors.Is(err, context.Canceled) {
