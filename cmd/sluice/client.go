@@ -158,7 +158,11 @@ func (c *client) refusal(res *http.Response) error {
 	for _, e := range p.Errors {
 		text += ": " + strings.TrimPrefix(e.Location, "body.") + " " + e.Message
 	}
-	return sluice.Errorf(kind, plain(p.Hint), "%s", plain(text))
+	lines := strings.Split(text, "\n") // a task file may have many mistakes
+	for i := range lines {
+		lines[i] = plain(lines[i])
+	}
+	return sluice.Errorf(kind, plain(p.Hint), "%s", strings.Join(lines, "\n"))
 }
 
 // ask makes a request and returns its whole answer.

@@ -124,6 +124,9 @@ func (j *cliJobs) Submit(_ context.Context, s server.Submission) (compute.Job, e
 	if strings.Contains(s.Task, "num_nodes: 2") {
 		return compute.Job{}, sluice.Errorf(sluice.Invalid, "write num_nodes: 1", "%s:1:12: num_nodes 2 cannot be honoured", s.File)
 	}
+	if strings.Contains(s.Task, "num_nodes: 3") {
+		return compute.Job{}, sluice.Errorf(sluice.Invalid, "", "a.yaml:1:1: first\na.yaml:2:1: sec\x1bond")
+	}
 	id := "j-ok"
 	if s.Name == "breaks" {
 		id = "j-bad"
@@ -412,6 +415,9 @@ func TestJobCommands(t *testing.T) {
 	}
 	c.fails(1, "job j-bad failed: exit status 6", "job", "submit", task, "--name", "breaks", "--follow")
 	c.fails(2, "two.yaml:1:12: num_nodes 2 cannot be honoured (write num_nodes: 1)", "job", "submit", write("two.yaml", "num_nodes: 2\nrun: x\n"))
+	if _, err := c.run(t.Context(), "job", "submit", write("three.yaml", "num_nodes: 3\n")); err == nil || err.Error() != "a.yaml:1:1: first\na.yaml:2:1: sec?ond" {
+		t.Errorf("many mistakes: %v", err)
+	}
 	c.fails(2, "reading the task", "job", "submit", filepath.Join(dir, "none.yaml"))
 	c.fails(2, "working folder", "job", "submit", write("lost.yaml", "workdir: none\nrun: x\n"))
 	c.fails(2, "not set here", "job", "submit", task, "--env", "SURELY_NOT_SET")
