@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"io"
 	"log"
 	"math"
@@ -45,7 +46,7 @@ func StartMeters(addr string, powers []func() float64) (*MeterServer, error) {
 	for ; ; tries-- {
 		at := addr
 		if port == "0" {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+			l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
 			if err != nil {
 				return fail(err)
 			}

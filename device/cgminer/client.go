@@ -125,11 +125,11 @@ func readReply(r io.Reader) ([]byte, error) {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return buf, nil
 		case err != nil && n == 0 && len(buf) > 0 && errors.Is(err, syscall.ECONNRESET):
 			// Some firmwares reset instead of closing; Parse judges what came.
-			return buf, nil
+			return buf, nil //nolint:nilerr // as said
 		case err != nil:
 			return nil, err
 		case n > 0 && buf[len(buf)-1] == 0:

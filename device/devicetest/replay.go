@@ -31,7 +31,7 @@ func Replay(t *testing.T, replies map[string][]byte) device.Address {
 // connection without a reply.
 func Serve(t *testing.T, answer func(command, parameter string) []byte) device.Address {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

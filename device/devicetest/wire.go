@@ -41,11 +41,12 @@ type spoil struct {
 // NewWire starts a proxy to host:port that ends with the test.
 func NewWire(t *testing.T, target string) *Wire {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
+		cancel()
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	w := &Wire{target: target, listener: l, ctx: ctx, conns: map[net.Conn]struct{}{}}
 	w.wg.Go(w.accept)
 	t.Cleanup(func() {
@@ -121,7 +122,7 @@ func (w *Wire) serve(near net.Conn) {
 		w.flood(near)
 		return
 	}
-	far, err := net.Dial("tcp", w.target)
+	far, err := (&net.Dialer{}).DialContext(w.ctx, "tcp", w.target)
 	if err != nil || !w.track(far) {
 		return
 	}
