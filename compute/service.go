@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -172,6 +173,9 @@ func (s *Service) Submit(ctx context.Context, now time.Time, r SubmitRequest) (J
 		}
 	})
 	if err != nil {
+		if !virtual {
+			_ = os.RemoveAll(s.jobDir(id)) // a full disk is not to get fuller by every try
+		}
 		return Job{}, fmt.Errorf("submit: %w", err)
 	}
 	return s.Job(id)

@@ -32,7 +32,7 @@ func (s *Service) prepare(id, workdir string) error {
 	if workdir == "" {
 		return nil
 	}
-	if err := copyTree(workdir, filepath.Join(dir, "work"), MaxWorkdir); err != nil {
+	if err := copyTree(workdir, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
 		_ = os.RemoveAll(dir) // it is only ours so far
 		return err
 	}
@@ -42,8 +42,9 @@ func (s *Service) prepare(id, workdir string) error {
 
 // copyTree copies the folder: directories, regular files and symbolic links that
 // stay inside. Sockets, devices and pipes are left out, and so are links to
-// elsewhere, which the job's folder could not resolve.
-func copyTree(from, to string, limit int64) error {
+// elsewhere, which the job's folder could not resolve. A folder skip inside is
+// left out: a data folder is not copied into itself.
+func copyTree(from, to, skip string, limit int64) error {
 	root, err := os.OpenRoot(from)
 	if err != nil {
 		return sluice.Errorf(sluice.Invalid, "workdir is a folder next to the task file", "open workdir %s: %v", from, err)
@@ -54,6 +55,7 @@ func copyTree(from, to string, limit int64) error {
 		return fmt.Errorf("copy workdir: %w", err)
 	}
 	defer out.Close()
+	own, _ := os.Stat(skip)
 	files, left := 0, limit
 	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -72,6 +74,8 @@ func copyTree(from, to string, limit int64) error {
 			return fmt.Errorf("copy workdir: %w", err)
 		}
 		switch {
+		case d.IsDir() && own != nil && os.SameFile(info, own):
+			return fs.SkipDir
 		case d.IsDir():
 			err = out.Mkdir(p, info.Mode().Perm()|0o700)
 		case d.Type()&fs.ModeSymlink != 0:

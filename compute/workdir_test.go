@@ -24,6 +24,7 @@ func TestCopyTree(t *testing.T) {
 	}
 	must(os.WriteFile(outside, []byte("hunter2"), 0o600))
 	must(os.MkdirAll(filepath.Join(from, "a", "b"), 0o755))
+	must(os.MkdirAll(filepath.Join(from, "data", "jobs"), 0o755)) // the site's own
 	must(os.WriteFile(filepath.Join(from, "a", "run"), []byte("#!"), 0o755))
 	must(os.WriteFile(filepath.Join(from, "a", "b", "x"), []byte("x"), 0o400))
 	for name, target := range map[string]string{
@@ -33,7 +34,7 @@ func TestCopyTree(t *testing.T) {
 		must(os.Symlink(target, filepath.Join(from, name)))
 	}
 	must(syscall.Mkfifo(filepath.Join(from, "pipe"), 0o600))
-	must(copyTree(from, to, 100))
+	must(copyTree(from, to, filepath.Join(from, "data"), 100))
 	var got []string
 	must(filepath.WalkDir(to, func(p string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(to, p)
@@ -62,14 +63,14 @@ func TestCopyTreeLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := copyTree(from, t.TempDir(), 120); err != nil {
+	if err := copyTree(from, t.TempDir(), "", 120); err != nil {
 		t.Errorf("120 bytes of 120: %v", err)
 	}
-	if err := copyTree(from, t.TempDir(), 119); err == nil || sluice.KindOf(err) != sluice.Invalid || !strings.Contains(err.Error(), "larger") {
+	if err := copyTree(from, t.TempDir(), "", 119); err == nil || sluice.KindOf(err) != sluice.Invalid || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("120 bytes of 119: %v", err)
 	}
 	for _, bad := range []string{filepath.Join(from, "none"), filepath.Join(from, "a")} {
-		if err := copyTree(bad, t.TempDir(), 1000); err == nil || sluice.KindOf(err) != sluice.Invalid {
+		if err := copyTree(bad, t.TempDir(), "", 1000); err == nil || sluice.KindOf(err) != sluice.Invalid {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

@@ -15,15 +15,13 @@ import (
 	"sluice/compute"
 )
 
-const cgroupRoot = "/sys/fs/cgroup"
-
 // cgroup is the folders that hold the processes of one run: one in version 2,
 // one for each controller in version 1. With none it does nothing.
 type cgroup struct{ dirs []string }
 
 // newCgroup makes the folders and sets the limits, and says what is limited.
 func newCgroup(s shimSpec) (*cgroup, string) {
-	if s.NoCgroup {
+	if s.Cgroups == "" {
 		return &cgroup{}, "not limited"
 	}
 	sum := sha256.Sum256([]byte(s.Log + "\x00" + s.RunID)) // two sites on one machine have the same run names
@@ -39,8 +37,8 @@ func newCgroup(s shimSpec) (*cgroup, string) {
 	cpu := fmt.Sprintf("%g CPUs", s.CPUs)
 	mem := fmt.Sprintf("%.3g GiB of memory", float64(s.Memory)/(1<<30))
 	g := &cgroup{}
-	if exists(cgroupRoot, "cgroup.controllers") {
-		dir, err := g.makeV2(name)
+	if exists(s.Cgroups, "cgroup.controllers") {
+		dir, err := g.makeV2(s.Cgroups, name)
 		if s.CPUs > 0 {
 			limit(cpu, errors.Join(err, write(dir, "cpu.max", fmt.Sprintf("%d 100000", int64(s.CPUs*100_000)))))
 		}
@@ -50,14 +48,14 @@ func newCgroup(s shimSpec) (*cgroup, string) {
 			_ = write(dir, "memory.oom.group", "1") // all of it dies, not some part
 		}
 	} else {
-		_, _ = g.makeV1("cpuacct", name)
-		_, _ = g.makeV1("pids", name)
-		dir, err := g.makeV1("cpu", name)
+		_, _ = g.makeV1(filepath.Join(s.Cgroups, "cpuacct"), name)
+		_, _ = g.makeV1(filepath.Join(s.Cgroups, "pids"), name)
+		dir, err := g.makeV1(filepath.Join(s.Cgroups, "cpu"), name)
 		if s.CPUs > 0 {
 			limit(cpu, errors.Join(err, write(dir, "cpu.cfs_period_us", "100000"),
 				write(dir, "cpu.cfs_quota_us", strconv.FormatInt(int64(s.CPUs*100_000), 10))))
 		}
-		dir, err = g.makeV1("memory", name)
+		dir, err = g.makeV1(filepath.Join(s.Cgroups, "memory"), name)
 		if s.Memory > 0 {
 			b := strconv.FormatInt(s.Memory, 10)
 			limit(mem, errors.Join(err, write(dir, "memory.limit_in_bytes", b)))
@@ -76,6 +74,9 @@ func newCgroup(s shimSpec) (*cgroup, string) {
 
 func reason(err error) string {
 	var p *os.PathError
+	if errors.Is(err, os.ErrNotExist) {
+		return "the controller is not there"
+	}
 	if errors.As(err, &p) {
 		return p.Err.Error()
 	}
@@ -83,10 +84,9 @@ func reason(err error) string {
 }
 
 // makeV1 makes the folder of one controller.
-func (g *cgroup) makeV1(controller, name string) (string, error) {
-	root := filepath.Join(cgroupRoot, controller)
+func (g *cgroup) makeV1(root, name string) (string, error) {
 	if !exists(root, "cgroup.procs") {
-		return "", fmt.Errorf("no cgroup controller %s here", controller)
+		return "", fmt.Errorf("no cgroup controller %s here", filepath.Base(root))
 	}
 	dir := filepath.Join(root, "sluice", name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -97,31 +97,30 @@ func (g *cgroup) makeV1(controller, name string) (string, error) {
 }
 
 // makeV2 makes the folder at the root where we may, else beside our own, where
-// a systemd user may.
-func (g *cgroup) makeV2(name string) (string, error) {
-	parents := []string{cgroupRoot}
+// a systemd user may. Which controllers are there shows when limits are set.
+func (g *cgroup) makeV2(root, name string) (string, error) {
+	parents := []string{root}
 	if b, err := os.ReadFile("/proc/self/cgroup"); err == nil {
-		if own, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "0::"); ok {
-			parents = append(parents, filepath.Join(cgroupRoot, filepath.Dir(own)))
+		for line := range strings.Lines(string(b)) {
+			if own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && own != "/" {
+				parents = append(parents, filepath.Join(root, filepath.Dir(own)))
+			}
 		}
 	}
 	var errs []error
 	for _, p := range parents {
-		_ = write(p, "cgroup.subtree_control", "+cpu +memory +pids") // as far as it is ours to say
 		base := filepath.Join(p, "sluice")
-		err := os.MkdirAll(base, 0o755)
-		if err == nil {
-			err = write(base, "cgroup.subtree_control", "+cpu +memory +pids")
-		}
 		dir := filepath.Join(base, name)
-		if err == nil {
-			err = os.MkdirAll(dir, 0o755)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		if err == nil {
-			g.dirs = append(g.dirs, dir)
-			return dir, nil
+		for _, c := range []string{"+cpu", "+memory", "+pids"} { // one by one: one may be missing
+			_ = write(p, "cgroup.subtree_control", c)
+			_ = write(base, "cgroup.subtree_control", c)
 		}
-		errs = append(errs, err)
+		g.dirs = append(g.dirs, dir)
+		return dir, nil
 	}
 	return "", errors.Join(errs...)
 }

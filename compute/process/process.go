@@ -45,6 +45,8 @@ type Config struct {
 	LogLimit int64
 	// NoCgroup runs jobs without limits, as on a machine without cgroups.
 	NoCgroup bool
+	// CgroupRoot is where the cgroups are mounted, default /sys/fs/cgroup.
+	CgroupRoot string
 }
 
 // Executor is a compute.Executor. Its time is wall time.
@@ -72,6 +74,9 @@ func New(cfg Config) (*Executor, error) {
 			return nil, fmt.Errorf("find this program to keep jobs with: %w", err)
 		}
 		cfg.Shim = []string{self, "exec-shim"}
+	}
+	if cfg.CgroupRoot == "" {
+		cfg.CgroupRoot = "/sys/fs/cgroup"
 	}
 	if cfg.LogLimit <= 0 {
 		cfg.LogLimit = DefaultLogLimit

@@ -86,3 +86,15 @@ func TestConformance(t *testing.T) {
 func TestConformanceWithoutCgroups(t *testing.T) {
 	executortest.Run(t, subject(process.Config{NoCgroup: true}))
 }
+
+// A version 2 hierarchy beside version 1 has no controllers, so nothing is
+// limited there, but everything is found and killed through it. Where the
+// machine has version 2 alone, the first test has been that.
+func TestConformanceUnified(t *testing.T) {
+	const root = "/sys/fs/cgroup/unified"
+	cfg := process.Config{CgroupRoot: root}
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err != nil {
+		cfg = process.Config{}
+	}
+	executortest.Run(t, subject(cfg))
+}

@@ -42,7 +42,7 @@ type shimSpec struct {
 	Env       []string `json:"env"`
 	CPUs      float64  `json:"cpus"`
 	Memory    int64    `json:"memory"`
-	NoCgroup  bool     `json:"no_cgroup,omitempty"`
+	Cgroups   string   `json:"cgroups"` // where they are mounted; empty: none
 }
 
 // stopRequest is the content of stopFile.
@@ -83,7 +83,10 @@ func (k keeper) group() *cgroup { return &cgroup{dirs: k.Cgroup} }
 func writeSpec(dir string, spec compute.RunSpec, cfg Config) error {
 	s := shimSpec{
 		RunID: spec.RunID, Host: spec.Host, WorkDir: spec.WorkDir, Log: spec.Log, LogLimit: cfg.LogLimit,
-		SetupDone: spec.SetupDone, Env: spec.Env, CPUs: spec.CPULimit, Memory: spec.MemoryLimit, NoCgroup: cfg.NoCgroup,
+		SetupDone: spec.SetupDone, Env: spec.Env, CPUs: spec.CPULimit, Memory: spec.MemoryLimit, Cgroups: cfg.CgroupRoot,
+	}
+	if cfg.NoCgroup {
+		s.Cgroups = ""
 	}
 	if s.Log == "" {
 		s.Log = filepath.Join(dir, "log")
