@@ -129,6 +129,7 @@ func TestFilesThatAreTooMuch(t *testing.T) {
 		"line":     {"site: {name: " + strings.Repeat("a", 5000) + "}", "x:1:4096: the line is longer"},
 		"nested":   {"site:\n" + strings.Repeat(" [\n", 100_000), "nested too deeply"},
 		"sequence": {strings.Repeat("- ", 2000) + "a", "a mapping is wanted"},
+		"keys":     {strings.Repeat("key: 1\n", 100_000), "x:501:4: there are more than 500 fields"},
 		"binary":   {"site:\n  name: \xff\xfe", "x:2:1: the line is not UTF-8"},
 	} {
 		_, err := Parse([]byte(c.text), "x")
@@ -245,6 +246,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	f.Add([]byte("site: {name: a}\nnndes:\n  -\x10{name: doot,\r\r\r\r\r limit:"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data, "f.yaml")
 		if err != nil {
@@ -252,7 +254,7 @@ func FuzzParse(f *testing.F) {
 			if !ok || len(es) == 0 {
 				t.Fatalf("%T", err)
 			}
-			lines := bytes.Count(data, []byte("\n")) + 1
+			lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + 1 // YAML breaks lines at both
 			for _, e := range es {
 				if !place.MatchString(e.String()) || e.Line > lines+1 {
 					t.Errorf("%q of a file of %d lines", e.String(), lines)

@@ -24,6 +24,9 @@ const (
 	maxFile = 1 << 20
 	maxLine = 4096
 	maxFlow = 32 // brackets within brackets
+	// maxKeys bounds the keys in a row without a new list item: no mapping here
+	// has so many, and the YAML library takes the square of their number.
+	maxKeys = 500
 )
 
 // Load reads, checks and completes the file. Relative paths in it are made
@@ -115,16 +118,24 @@ func syntax(data []byte) (root ast.Node, m *Mistake) {
 		}
 	}()
 	tokens := lexer.Tokenize(string(data))
-	depth := 0
+	depth, keys := 0, 0
 	for _, t := range tokens {
 		switch t.Type {
+		case token.MappingValueType:
+			keys++
+		case token.SequenceEntryType:
+			keys = 0
 		case token.MappingStartType, token.SequenceStartType:
+			keys = 0
 			depth++
 		case token.MappingEndType, token.SequenceEndType:
 			depth--
 		}
 		if depth > maxFlow {
 			return nil, &Mistake{Line: t.Position.Line, Column: t.Position.Column, Message: "the brackets are nested too deeply"}
+		}
+		if keys > maxKeys {
+			return nil, &Mistake{Line: t.Position.Line, Column: t.Position.Column, Message: fmt.Sprintf("there are more than %d fields in a row", maxKeys)}
 		}
 	}
 	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
