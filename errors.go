@@ -41,7 +41,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Errorf makes an error of the kind; a %w in the format becomes its cause's text.
+// Errorf makes an error of the kind. An error among the arguments is printed with
+// %v and is no longer found by errors.Is; set Cause where it must be.
 func Errorf(k Kind, hint, format string, args ...any) error {
 	return &Error{Kind: k, Hint: hint, Msg: fmt.Sprintf(format, args...)}
 }

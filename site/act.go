@@ -13,7 +13,14 @@ const (
 	tries     = 3                // commands before a machine counts as faulty
 	timeOut   = 30 * time.Minute // how long a faulty machine is left alone
 	shedProof = 90 * time.Second // within which a shed must be proven
+	proofWall = 5 * time.Second  // but at least this of wall time, however fast site time runs
 )
+
+// proof is the site time within which an act must be proven: the device's own
+// time, and what a busy computer needs to look.
+func (s *Site) proof(device time.Duration) time.Duration {
+	return max(device, time.Duration(s.o.Speed*float64(proofWall)))
+}
 
 // mayAct says whether Sluice acts on the class at all.
 func (s *Site) mayAct(c *class) bool { return s.o.Control(c.spec.Name) }
@@ -37,9 +44,9 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 		if m.read.Mode != sluice.ModeSleep {
 			m.asleep = true
 		}
-		m.act.deadline = now.Add(shedProof)
+		m.act.deadline = now.Add(s.proof(shedProof))
 	} else {
-		m.act.deadline = now.Add(2*m.class.spec.WakeTime + time.Minute)
+		m.act.deadline = now.Add(s.proof(2*m.class.spec.WakeTime + time.Minute))
 	}
 	if mode.Power > before {
 		m.act.pending = s.atMeter(mode.Power - before)

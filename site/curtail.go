@@ -64,6 +64,14 @@ func (s *Site) limitAt(n *node, t time.Time) sluice.Watts {
 // Curtail takes an order and obeys it at once: it does not wait for the next
 // interval nor for a plan. An order whose ID is known changes nothing.
 func (s *Site) Curtail(ctx context.Context, o CurtailmentOrder) (Curtailment, error) {
+	c, err := s.order(ctx, o)
+	if s.o.Sync {
+		s.ops.Wait()
+	}
+	return c, err
+}
+
+func (s *Site) order(ctx context.Context, o CurtailmentOrder) (Curtailment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.stamp()
@@ -79,12 +87,11 @@ func (s *Site) Curtail(ctx context.Context, o CurtailmentOrder) (Curtailment, er
 	s.orders = append(s.orders, c)
 	s.limitGen++
 	if c.State == Active {
-		s.enforce(ctx, now, c)
+		s.enforce(s.life(ctx), now, c)
 	}
-	s.keep(ctx, now)
-	if c.dirty {
-		// An order that cannot be stored is obeyed all the same and stored later.
-		s.log.Error("the order could not be stored yet", "id", c.ID)
+	if err := s.keep(s.life(ctx), now); err != nil {
+		// It is obeyed all the same, and stored when that works again.
+		s.log.Error("the order could not be stored yet", "id", c.ID, "err", err)
 	}
 	s.Kick()
 	return c.view(), nil
@@ -214,7 +221,9 @@ func (s *Site) CancelCurtailment(ctx context.Context, id, by string) (Curtailmen
 		c.dirty = true
 		s.limitGen++
 		s.need("curtailment cancelled")
-		s.keep(ctx, now)
+		if err := s.keep(s.life(ctx), now); err != nil {
+			s.log.Error("the end of the order could not be stored yet", "id", c.ID, "err", err)
+		}
 		s.Kick()
 		return c.view(), nil
 	}

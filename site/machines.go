@@ -146,7 +146,7 @@ func (s *Site) pinMiner(ctx context.Context, m *miner, p Pin) error {
 	s.pins[p.Machine] = p
 	if p.Mode != PinLocked && m.want != p.Mode {
 		s.issue(m, p.Mode, p.At, 0, -1, nil)
-		if err := s.keep(ctx, p.At); err != nil {
+		if err := s.keep(s.life(ctx), p.At); err != nil {
 			return err
 		}
 	}

@@ -66,10 +66,10 @@ func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner) {
 	}
 }
 
-// callTimeout is the wall time that a device call may take: 30 s of site time,
-// since slow firmware answers after 20, but at least 2 s of the wall's.
+// callTimeout is the wall time that a device call may take: 45 s of site time,
+// since slow firmware answers a command after 20, but at least 2 s of the wall's.
 func (s *Site) callTimeout() time.Duration {
-	return max(s.o.Wall(30*time.Second), 2*time.Second)
+	return max(s.o.Wall(45*time.Second), 2*time.Second)
 }
 
 // observe takes in a reading. The caller holds s.mu.

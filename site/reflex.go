@@ -116,7 +116,7 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 func (s *Site) settling(n *node, now time.Time) bool {
 	for _, c := range s.orders {
 		if c.State == Active && n.under(c.node) || c.node.under(n) {
-			if now.Sub(c.From) < shedProof {
+			if now.Sub(c.From) < s.proof(shedProof) {
 				return true
 			}
 		}

@@ -274,6 +274,10 @@ func (s *Site) root() *node {
 	return nil
 }
 
+// life is the context of what goes on after the caller has left: a command to a
+// machine must not die with the HTTP request that led to it.
+func (s *Site) life(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 // Kick makes Run take its next turn at once.
 func (s *Site) Kick() {
 	select {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"iter"
 	"os"
 	"slices"
 
@@ -19,7 +18,7 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
-	task, err := compute.ParseTask([]byte(s.Task), cmp.Or(s.File, "task.yaml"))
+	task, err := compute.ParseTaskEnv([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
 	if err != nil {
 		return compute.Job{}, err
 	}
@@ -110,42 +109,9 @@ type books struct{ db *store.DB }
 func (b books) Balances(ctx context.Context) ([]ledger.Balance, error) { return b.db.Balances(ctx) }
 
 func (b books) Entries(ctx context.Context, f server.EntryFilter) ([]ledger.Entry, error) {
-	out := []ledger.Entry{}
-	after := f.After != ""
-	err := b.db.EachEntry(ctx, f.From, f.To, func(e ledger.Entry) error {
-		if after {
-			after = e.ID != f.After
-			return nil
-		}
-		if out = append(out, e); f.Limit > 0 && len(out) == f.Limit {
-			return errEnough
-		}
-		return nil
-	})
-	if err == errEnough {
-		err = nil
-	}
-	return out, err
+	return b.db.Entries(ctx, f.From, f.To, f.After, f.Limit)
 }
-
-// errEnough ends a walk over the journal.
-var errEnough = sluice.Errorf(sluice.Internal, "", "enough")
 
 func (b books) ExportHledger(ctx context.Context, w io.Writer) error {
-	return ledger.WriteHledger(w, b.all(ctx))
-}
-
-// all walks the whole journal.
-func (b books) all(ctx context.Context) iter.Seq2[ledger.Entry, error] {
-	return func(yield func(ledger.Entry, error) bool) {
-		err := b.db.EachEntry(ctx, zeroTime, zeroTime, func(e ledger.Entry) error {
-			if !yield(e, nil) {
-				return errEnough
-			}
-			return nil
-		})
-		if err != nil && err != errEnough {
-			yield(ledger.Entry{}, err)
-		}
-	}
+	return b.db.ExportHledger(ctx, w)
 }

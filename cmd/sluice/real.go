@@ -23,8 +23,6 @@ import (
 
 type storeTx = sql.Tx
 
-var zeroTime time.Time
-
 // modbusPower is the input register of total power of the meters that are most
 // common, in watts.
 const modbusPower = 52
