@@ -184,7 +184,7 @@ func (v *virtual) build() error {
 	if err := v.hosts(); err != nil {
 		return err
 	}
-	p.options.Feeds = feed.NewBook([]feed.Spec{{Name: "ercot-west", Source: replay.Source(), Refresh: time.Hour, MaxAge: 2 * time.Hour}})
+	p.options.Feeds = feed.NewBook([]feed.Spec{{Name: "ercot-west", Source: replay.Source(), Refresh: time.Minute, MaxAge: 2 * time.Hour}})
 	return nil
 }
 

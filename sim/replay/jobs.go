@@ -89,21 +89,21 @@ func parseJobs(data []byte) ([]job, error) {
 // follow each other.
 func Arrivals(origin, from, to time.Time) []Arrival {
 	var out []Arrival
-	add := func(a Arrival) {
-		if !a.At.Before(from) && a.At.Before(to) {
-			out = append(out, a)
-		}
-	}
+	within := func(at time.Time) bool { return !at.Before(from) && at.Before(to) }
 	if from.Before(origin.Add(fill)) {
 		for _, a := range backlog(origin) {
-			add(a)
+			if within(a.At) {
+				out = append(out, a)
+			}
 		}
 	}
 	first := max(0, int(from.Sub(origin)/Period))
 	for pass := first; origin.Add(time.Duration(pass) * Period).Before(to); pass++ {
 		began := origin.Add(time.Duration(pass) * Period)
 		for i, j := range window() {
-			add(j.arrival(fmt.Sprintf("p%d-%04d", pass, i), began.Add(j.offset), j.duration))
+			if at := began.Add(j.offset); within(at) {
+				out = append(out, j.arrival(fmt.Sprintf("p%d-%04d", pass, i), at, j.duration))
+			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Arrival) int { return a.At.Compare(b.At) })
