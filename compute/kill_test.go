@@ -110,7 +110,6 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
 	for i := 0; ; i++ {
 		if i%10 == 0 && len(svc.Jobs()) < 12 {
 			j, err := svc.Submit(context.Background(), time.Now(), script("exec "+self+" job"))
@@ -139,7 +138,7 @@ func TestServerKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 12 {
+	for range 15 {
 		cmd := exec.Command(self, "serve", dir)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
@@ -150,12 +149,10 @@ func TestServerKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		// From its first instant on: also while it opens and recovers.
+		time.AfterFunc(time.Duration(rand.IntN(700))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			if lines.Text() == "ready" {
-				time.AfterFunc(time.Duration(rand.IntN(500))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-				continue
-			}
 			confirmed[lines.Text()] = true
 		}
 		if err := cmd.Wait(); err == nil || stderr.Len() > 0 {
@@ -213,6 +210,9 @@ func TestServerKilled(t *testing.T) {
 		if _, ok := jobs[id]; !ok {
 			t.Errorf("job %s was confirmed and is lost", id)
 		}
+	}
+	if err := svc.Sync(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	recs, err := db.Jobs().LoadJobs(t.Context())
 	if err != nil {

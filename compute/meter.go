@@ -67,7 +67,18 @@ func (s *Service) Billed(uses []Use) {
 		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
+			s.reconcile(e)
 		}
+	}
+}
+
+// reconcile makes what was billed count as used. A run that was metered between
+// its end and the record of its end was metered a few milliseconds too long, in
+// which it held its units still. Callers hold mu.
+func (s *Service) reconcile(e *entry) {
+	if _, active := s.active[e.Job.ID]; !active && e.UsedMS < e.BilledMS {
+		e.UsedMS = e.BilledMS
+		s.dirty[e.Job.ID] = true
 	}
 }
 

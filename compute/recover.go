@@ -48,6 +48,7 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 				attach = append(attach, e)
 			}
 		}
+		s.reconcile(e)
 	}
 	// A folder without a job is left of a submission that never was durable;
 	// its number is not used again.
