@@ -387,3 +387,11 @@ func TestAtAgreesWithASlowSearch(t *testing.T) {
 		}
 	})
 }
+
+func TestSubsidyHalves(t *testing.T) {
+	for h, want := range map[int64]float64{0: 50, 209_999: 50, 210_000: 25, 839_999: 6.25, 840_000: 3.125, 6_930_000: 0, 21_000_000: 0, -1: 0} {
+		if got := feed.SubsidyAt(h); got != want {
+			t.Errorf("at %d: %g, want %g", h, got, want)
+		}
+	}
+}

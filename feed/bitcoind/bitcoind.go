@@ -126,7 +126,7 @@ func (s *Source) Fetch(ctx context.Context, now time.Time) (map[feed.Quantity][]
 	}
 	out := map[feed.Quantity][]feed.Point{
 		feed.Difficulty: point(info.Difficulty, "getblockchaininfo"),
-		feed.Subsidy:    point(subsidy(info.Blocks+1), "getblockchaininfo"),
+		feed.Subsidy:    point(feed.SubsidyAt(info.Blocks+1), "getblockchaininfo"),
 	}
 	fees, err := s.recentFees(ctx, info.Blocks)
 	var rpc *rpcError
@@ -146,15 +146,6 @@ func (s *Source) say(note string) {
 	s.mu.Lock()
 	s.note = note
 	s.mu.Unlock()
-}
-
-// subsidy is 50 BTC halved every 210,000 blocks, to the satoshi.
-func subsidy(height int64) float64 {
-	n := height / 210_000
-	if n > 63 {
-		return 0
-	}
-	return float64(int64(50e8)>>n) / 1e8
 }
 
 type rpcError struct{ msg string }

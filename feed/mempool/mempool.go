@@ -89,22 +89,12 @@ func (s *Source) Fetch(ctx context.Context, now time.Time) (map[feed.Quantity][]
 	return out, nil
 }
 
-// SubsidyAt returns the subsidy in BTC of the block at the height: 50 halved
-// every 210,000 blocks, to the satoshi.
-func SubsidyAt(height int64) float64 {
-	n := height / 210_000
-	if height < 0 || n > 63 {
-		return 0
-	}
-	return float64(int64(50e8)>>n) / 1e8
-}
-
 func parseHeight(text []byte) (float64, error) {
 	h, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil || h < 0 || h > 100_000_000 {
 		return 0, sluice.Errorf(sluice.Unavailable, "", "%.40q is no block height", text)
 	}
-	return SubsidyAt(h + 1), nil // of the block that is being mined
+	return feed.SubsidyAt(h + 1), nil // of the block that is being mined
 }
 
 // rewardStats carries its sums as strings on some versions, as numbers on others.
