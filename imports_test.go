@@ -1,0 +1,109 @@
+package sluice_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport holds, for each package of this module, what else of the module its
+// code (tests aside) may import. A path that ends in /… stands for all below it.
+// ARCHITECTURE.md says why.
+var mayImport = map[string][]string{
+	".":        {},
+	"dispatch": {"."},
+	"ledger":   {"."},
+	"device":   {"."},
+	"feed":     {"."},
+	"compute":  {"."},
+	"config":   {".", "feed"},
+	"site":     {".", "compute", "device", "dispatch", "feed", "ledger"},
+	"store":    {".", "compute", "ledger", "site"},
+	"server":   {".", "compute", "ledger", "site"},
+	"ui":       {},
+	"sim":      {".", "device"},
+
+	// Drivers, feeds and executors know their contract and nothing of each other;
+	// device/cgminer is the wire that two dialects share.
+	"device/…":             {".", "device", "device/cgminer"},
+	"feed/…":               {".", "feed"},
+	"compute/…":            {".", "compute"},
+	"sim/hosts":            {".", "compute"},
+	"sim/replay":           {".", "feed"},
+	"examples/…":           {},
+	"cmd/sluice":           {"…"}, // the only place that names concrete ones
+}
+
+// outside holds which packages may import from outside the module and the
+// standard library.
+var outside = map[string][]string{
+	"cmd/sluice":      {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid"},
+	"compute":         {"github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute/process": {"golang.org/x/sys"},
+	"config":          {"github.com/goccy/go-yaml"},
+	"device/modbus":   {"github.com/simonvetter/modbus"},
+	"sim":             {"github.com/simonvetter/modbus"},
+	"server":          {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
+	"store":           {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Standard", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		checkImports(t, inside(p.ImportPath), p.Imports)
+	}
+	if seen < 20 {
+		t.Fatalf("go list shows %d packages: the test sees too little", seen)
+	}
+}
+
+func checkImports(t *testing.T, pkg string, imports []string) {
+	t.Helper()
+	rule, ok := mayImport[pkg]
+	for dir := pkg; !ok && strings.Contains(dir, "/"); {
+		dir = path.Dir(dir)
+		rule, ok = mayImport[dir+"/…"]
+	}
+	if !ok {
+		t.Errorf("%s has no rule: add it to mayImport, and to ARCHITECTURE.md where it is a new idea", pkg)
+	}
+	for _, imp := range imports {
+		switch {
+		case imp == "sluice" || strings.HasPrefix(imp, "sluice/"):
+			if !slices.Contains(rule, "…") && !slices.Contains(rule, inside(imp)) {
+				t.Errorf("%s imports %s: it may import %v only", pkg, imp, rule)
+			}
+		case strings.Contains(strings.SplitN(imp, "/", 2)[0], "."):
+			if !slices.ContainsFunc(outside[pkg], func(p string) bool { return imp == p || strings.HasPrefix(imp, p+"/") }) {
+				t.Errorf("%s imports %s: a new dependency has to be agreed, in the table of imports_test.go", pkg, imp)
+			}
+		}
+	}
+}
+
+// inside is the path within the module.
+func inside(p string) string {
+	if p == "sluice" {
+		return "."
+	}
+	return strings.TrimPrefix(p, "sluice/")
+}
