@@ -133,7 +133,7 @@ func (s shape) random(seed uint64) *Instance {
 	for i := range in.Nodes {
 		l := Values(limit)
 		if n := in.Nodes[i].Name; full[n] > 0 {
-			l = Const(round(full[n] * (s.tight + 0.2*r.Float64() - 0.05)))
+			l = Const(round(full[n] * max(0.01, s.tight+0.2*r.Float64()-0.05)))
 		} else if n != "site" {
 			continue
 		}
