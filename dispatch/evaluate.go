@@ -21,13 +21,21 @@ func (in *Instance) Evaluate(p *Plan) (objectiveUSD float64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := e.verdict(p, over); err != nil {
+		return 0, err
+	}
+	return e.usd, nil
+}
+
+// verdict says whether what is over its limit had to be, and is listed.
+func (e *evaluation) verdict(p *Plan, over []Violation) error {
 	listed := 0
 	for _, o := range over {
 		switch {
 		case p.Feasible:
-			return 0, wrong("the load of %s at %d is %.3f kW over its limit", o.Node, o.T, o.OverKW)
+			return wrong("the load of %s at %d is %.3f kW over its limit", o.Node, o.T, o.OverKW)
 		case e.could[o.Node][o.T]:
-			return 0, wrong("the load of %s at %d is %.3f kW over its limit, and could be less", o.Node, o.T, o.OverKW)
+			return wrong("the load of %s at %d is %.3f kW over its limit, and could be less", o.Node, o.T, o.OverKW)
 		}
 		for _, v := range p.Violations {
 			if v.T == o.T && v.Node == o.Node {
@@ -37,9 +45,9 @@ func (in *Instance) Evaluate(p *Plan) (objectiveUSD float64, err error) {
 		}
 	}
 	if !p.Feasible && (len(over) == 0 || listed != len(over) || listed != len(p.Violations)) {
-		return 0, wrong("%d violations are listed and %d limits are broken", len(p.Violations), len(over))
+		return wrong("%d violations are listed and %d limits are broken", len(p.Violations), len(over))
 	}
-	return e.usd, nil
+	return nil
 }
 
 // account goes through the plan, and returns the limits that it breaks.

@@ -65,33 +65,7 @@ func (w *schedules) best() float64 {
 	w.never[T] = 0
 	again := min(j.RestartIntervals, T)
 	for t := T - 1; t >= 0; t-- {
-		late := w.late(t)
-		top := min(P, t+1) // no more progress than intervals gone by
-		for q := range top {
-			stopNext := w.stop(t+1, q)
-			for r := K - 1; r > 0; r-- {
-				w.run[(t*P+q)*K+r] = -w.cost[t] - late + max(w.run[((t+1)*P+q)*K+r-1], stopNext)
-			}
-			v := j.gain - w.cost[t] - late
-			if w.count && q+1 == P {
-				w.run[(t*P+q)*K] = v
-			} else {
-				n := q
-				if w.count {
-					n++
-				}
-				w.run[(t*P+q)*K] = v + max(w.run[((t+1)*P+n)*K], w.stop(t+1, n))
-			}
-			best := -late + w.idle[(t+1)*P+q]
-			if t >= j.Earliest {
-				best = max(best, w.run[(t*P+q)*K+again])
-			}
-			w.idle[t*P+q] = best
-		}
-		w.never[t] = -late + w.never[t+1]
-		if t >= j.Earliest {
-			w.never[t] = max(w.never[t], w.run[t*P*K])
-		}
+		w.backward(t, again)
 	}
 	switch {
 	case j.Running:
@@ -100,6 +74,44 @@ func (w *schedules) best() float64 {
 		return w.idle[0]
 	}
 	return w.never[0]
+}
+
+// backward fills in the values of interval t from those of the next.
+func (w *schedules) backward(t, again int) {
+	j, T, P, K := w.j, w.p.T, w.P, w.K
+	late := w.late(t)
+	// What a stop at the start of the next interval brings, beyond being idle then.
+	stopping, halted := 0.0, w.idle[T*P:]
+	if t+1 < T {
+		stopping, halted = -j.PreemptUSD-w.late(t+1), w.idle[(t+2)*P:(t+3)*P]
+	}
+	idleNext := w.idle[(t+1)*P : (t+2)*P]
+	next, now := w.run[(t+1)*P*K:(t+2)*P*K], w.run[t*P*K:(t+1)*P*K]
+	wait, gain := -w.cost[t]-late, j.gain-w.cost[t]-late
+	top := min(P, t+1) // no more progress than intervals gone by
+	for q := range top {
+		stop := stopping + halted[q]
+		for r := K - 1; r > 0; r-- {
+			now[q*K+r] = wait + max(next[q*K+r-1], stop)
+		}
+		switch {
+		case !w.count:
+			now[0] = gain + max(next[0], stop)
+		case q+1 == P:
+			now[q*K] = gain
+		default:
+			now[q*K] = gain + max(next[(q+1)*K], stopping+halted[q+1])
+		}
+		best := idleNext[q] - late
+		if t >= j.Earliest {
+			best = max(best, now[q*K+again])
+		}
+		w.idle[t*P+q] = best
+	}
+	w.never[t] = w.never[t+1] - late
+	if t >= j.Earliest {
+		w.never[t] = max(w.never[t], now[0])
+	}
 }
 
 // stop is the value of stopping at the start of t with progress q. At the end

@@ -33,7 +33,11 @@ func (b *builder) build(s *state, x *prices) {
 	for _, c := range b.classOrder() {
 		b.placeClass(s, c, x)
 	}
-	b.polish(s, 3)
+	passes := 3
+	if len(b.p.class)*b.p.T > 100_000 {
+		passes = 1 // many classes even each other out
+	}
+	b.polish(s, passes)
 }
 
 // jobOrder puts leases first, then running jobs, then the best paying.

@@ -84,7 +84,7 @@ func (p *problem) finish(s *state, a *ascent) (*Plan, error) {
 		bound := max(a.bound, e.usd)
 		plan.BoundUSD = &bound
 	}
-	if _, err := p.in.Evaluate(plan); err != nil {
+	if err := e.verdict(plan, over); err != nil {
 		return nil, fmt.Errorf("checking the plan that was made: %w", err)
 	}
 	return plan, nil
