@@ -243,8 +243,11 @@ func (x *Executor) watch(dir string) *watch {
 
 // awaitEnd blocks until nobody holds the run and returns how it ended.
 func awaitEnd(dir string) (compute.Exit, error) {
-	lock, err := openLock(dir)
+	lock, err := os.Open(filepath.Join(dir, lockFile))
 	if errors.Is(err, os.ErrNotExist) {
+		if e, err := readExit(dir); err == nil {
+			return e, nil
+		}
 		return compute.Exit{Code: -1, Lost: true, At: time.Now(), Why: "its folder is gone"}, nil
 	} else if err != nil {
 		return compute.Exit{}, fmt.Errorf("wait for %s: %w", filepath.Base(dir), err)
@@ -270,7 +273,7 @@ func awaitEnd(dir string) (compute.Exit, error) {
 // bury ends what the keeper of a run has left behind when it died without a
 // record, and makes one.
 func bury(dir string) (compute.Exit, error) {
-	k, _ := readKeeper(dir)
+	k, kerr := readKeeper(dir)
 	if err := killLeft(dir, k); err != nil {
 		return compute.Exit{}, fmt.Errorf("end what is left of %s: %w", filepath.Base(dir), err)
 	}
@@ -278,8 +281,10 @@ func bury(dir string) (compute.Exit, error) {
 	if exists(dir, stopFile) {
 		e = compute.Exit{Code: 137, Signal: "SIGKILL", Stopped: true, At: e.At, Why: "killed with its keeper"}
 	}
-	// Without the record the next one to look comes to the same end.
-	_ = writeJSON(dir, exitFile, e)
+	if kerr == nil {
+		// Without the record the next one to look comes to the same end.
+		_ = writeJSON(dir, exitFile, e)
+	}
 	return e, nil
 }
 

@@ -106,7 +106,6 @@ func writeSpec(dir string, spec compute.RunSpec, cfg Config) error {
 }
 
 func openLock(dir string) (*os.File, error) {
-	// Not made where the folder is gone; made where only the file is missing.
 	return os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 }
 

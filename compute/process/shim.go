@@ -119,6 +119,7 @@ func (s *shim) scripts() compute.Exit {
 	exit := compute.Exit{}
 	_, err := os.Stat(s.spec.SetupDone)
 	if s.spec.Setup && err != nil {
+		s.log.note("setup")
 		exit = s.script(setupFile)
 		switch {
 		case exit.Code != 0 && !exit.Stopped:
