@@ -98,25 +98,57 @@ func (s *Site) command(ctx context.Context, m *miner) {
 		defer s.ops.Done()
 		s.fan <- struct{}{}
 		outcome, err := m.spec.Device.Set(ctx, to, prior)
-		var r sluice.Reading
-		rerr := errors.New("not read")
-		if outcome == sluice.Accepted {
-			// Firmware that answers at once is proven at once.
-			r, rerr = m.spec.Device.Read(ctx)
-		}
 		<-s.fan
+		s.mu.Lock()
+		if m.gen == gen {
+			s.answered(m, outcome, err, s.stamp())
+		}
+		s.mu.Unlock()
+		if outcome == sluice.Accepted {
+			s.prove(ctx, m, gen)
+		}
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.inflight--
 		if m.gen == gen {
 			m.cancel = nil
-			s.answered(m, outcome, err, s.stamp())
-			if rerr == nil {
-				s.seen(m, r, s.stamp())
-			}
 		}
 	}()
+}
+
+// prove reads a machine right after it said yes: firmware that answers at once
+// is proven at once, most of the rest within seconds. What takes longer is left
+// to the turns of the loop. Where Step waits for the calls, time stands still
+// meanwhile and one look is enough.
+func (s *Site) prove(ctx context.Context, m *miner, gen int) {
+	for _, pause := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
+		if pause > 0 {
+			t := time.NewTimer(max(s.o.Wall(pause), 100*time.Millisecond))
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-t.C:
+			}
+		}
+		s.fan <- struct{}{}
+		r, err := m.spec.Device.Read(ctx)
+		<-s.fan
+		s.mu.Lock()
+		if m.gen != gen || m.phase != verifying {
+			s.mu.Unlock()
+			return
+		}
+		if err == nil {
+			s.seen(m, r, s.stamp())
+		}
+		done := m.phase == settled
+		s.mu.Unlock()
+		if done || s.o.Sync {
+			return
+		}
+	}
 }
 
 // stamp is the site time of something that ends between two turns. The caller
@@ -168,7 +200,7 @@ func (s *Site) seen(m *miner, r sluice.Reading, at time.Time) {
 // The caller holds s.mu.
 func (s *Site) advance(ctx context.Context, now time.Time) {
 	for _, m := range s.miners {
-		if m.phase != verifying || m.polling {
+		if m.phase != verifying || m.polling || m.cancel != nil {
 			continue
 		}
 		if now.After(m.act.deadline) {

@@ -117,31 +117,55 @@ func (s *Site) refillRamp(now time.Time) {
 	s.rampAt = now
 }
 
-// startsPerTurn bounds the durable writes that one turn waits for.
-const startsPerTurn = 24
+// startsPerTurn bounds how many jobs one turn starts, so that none waits long.
+const startsPerTurn = 64
 
+// admitJobs starts the jobs that there is power for, in one transaction.
 func (s *Site) admitJobs(ctx context.Context, now time.Time, by sums) {
+	var chosen []*start
+	var orders []compute.Order
 	keep := s.starts[:0]
-	begun := 0
 	for _, st := range s.starts {
-		if begun == startsPerTurn || st.power > s.headroom(st.node, now, by) {
+		if len(chosen) == startsPerTurn || st.power > s.headroom(st.node, now, by) {
 			keep = append(keep, st)
 			continue
 		}
-		begun++
-		err := s.o.Compute.Start(ctx, now, st.job, st.why)
-		if err != nil {
-			// No host has room for its gang, or it is no longer queued: the
-			// next plan sees it as it then is.
-			if sluice.KindOf(err) != sluice.Conflict && sluice.KindOf(err) != sluice.NotFound {
-				s.alarm(now, sluice.Warning, "job-start", st.job, err.Error(), "")
-			}
-			continue
-		}
-		s.started = append(s.started, &started{node: st.node, power: st.power, at: now})
+		chosen = append(chosen, st)
+		orders = append(orders, compute.Order{ID: st.job, Action: compute.ActStart, Why: st.why})
 		st.node.path(func(n *node) { n.pending += st.power })
 	}
 	s.starts = keep
+	if len(orders) == 0 {
+		return
+	}
+	wctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	for i, err := range s.o.Compute.Apply(wctx, now, orders) {
+		st := chosen[i]
+		if err == nil {
+			s.started = append(s.started, &started{node: st.node, power: st.power, at: now})
+			s.placed(st)
+			continue
+		}
+		st.node.path(func(n *node) { n.pending -= st.power })
+		// No host has room for its gang, or it is no longer queued: the next
+		// plan sees it as it then is.
+		if k := sluice.KindOf(err); k != sluice.Conflict && k != sluice.NotFound {
+			s.alarm(now, sluice.Warning, "job-start", st.job, err.Error(), "it stays in the queue and is tried again")
+		}
+	}
+}
+
+// placed notes in the decision on which host a job was started.
+func (s *Site) placed(st *start) {
+	d := s.openDecisions[st.decision]
+	if d == nil || st.move >= len(d.JobMoves) {
+		return
+	}
+	if j, err := s.o.Compute.Job(st.job); err == nil {
+		d.JobMoves[st.move].Host = j.Host
+		s.dirtyDecision[d.ID] = true
+	}
 }
 
 func (s *Site) admitRaise(r *raise, now time.Time, by sums) {

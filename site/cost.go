@@ -10,48 +10,59 @@ import (
 	"sluice/dispatch"
 )
 
-// costPlan works out what the orders in force cost by the hour: the best margin
-// of this interval under the connection's own limits, less the best under the
-// orders. The caller holds s.mu.
-func (s *Site) costPlan(pic *picture, now time.Time) {
+// costPlan works out what the orders in force cost by the hour. The caller holds
+// s.mu.
+func (s *Site) costPlan(now time.Time) {
 	s.costRate = 0
-	if !s.ordered(now) {
-		return
-	}
-	free, tight := s.bestMargin(now, false), s.bestMargin(now, true)
-	s.costRate = max(0, free-tight)
-}
-
-func (s *Site) ordered(now time.Time) bool {
 	for _, c := range s.orders {
 		if c.State == Active {
-			return true
+			s.costRate = max(0, s.lossUnder(now, true)-s.lossUnder(now, false))
+			return
 		}
 	}
-	return false
 }
 
-// bestMargin is the margin per hour of the best setpoints for this instant,
-// switching left aside, with or without the orders.
-func (s *Site) bestMargin(now time.Time, orders bool) float64 {
+// lossUnder is what the limits take from the margin of this instant, in USD per
+// hour: from the state in which everything runs as the price alone would have it,
+// the way down by the order of money until the limits are kept; with the orders
+// in force, or under the connection's own limits only.
+func (s *Site) lossUnder(now time.Time, orders bool) float64 {
 	if !orders {
 		kept := s.orders
 		s.orders = nil
 		defer func() { s.orders = kept }()
 	}
 	pic := s.picture(now, 1, s.sum())
+	free := &dispatch.Plan{Feasible: true}
 	for i := range pic.in.Classes {
 		c := &pic.in.Classes[i]
-		c.Switches, c.Dwell = nil, nil
-		for k := range c.Modes {
-			c.Modes[k].MinIntervals = 1
+		c.Dwell = nil
+		best, worth := "", 0.0
+		for _, m := range c.Modes {
+			if w := m.USDPerHour.At(0) - m.PowerKW/1000*pic.price; best == "" || w > worth {
+				best, worth = m.Name, w
+			}
+		}
+		for _, from := range c.Modes {
+			if n := c.Initial[from.Name]; n > 0 && from.Name != best {
+				free.Moves = append(free.Moves, dispatch.Move{Class: c.Name, From: from.Name, To: best, Units: n})
+			}
 		}
 	}
-	p, err := dispatch.Solve(pic.in, dispatch.Options{})
+	for i := range pic.in.Jobs {
+		if j := &pic.in.Jobs[i]; j.Running {
+			j.PreemptUSD = 0 // the work lost by a pause is counted when it happens
+			if !pic.jobs[j.Name].Interruptible {
+				j.PreemptUSD = firmUSD
+			}
+			free.Runs = append(free.Runs, dispatch.Run{Job: j.Name, Start: 0, End: 1})
+		}
+	}
+	p, err := dispatch.Reflex(pic.in, free, 0, nil)
 	if err != nil {
 		return 0
 	}
-	return p.ObjectiveUSD / s.o.Step.Hours()
+	return -p.ObjectiveUSD / s.o.Step.Hours()
 }
 
 // costRun adds what the orders in force cost over d. The caller holds s.mu.
@@ -81,7 +92,7 @@ func (s *Site) PreviewCurtailment(_ context.Context, o CurtailmentOrder) (Previe
 	c.State = Active
 	load, _ := s.load(c.node, s.sum(), now)
 	v := Preview{Node: c.Node, LimitKW: c.LimitKW, LoadKW: load.KW(), Shed: []PreviewShed{}}
-	free := s.bestMargin(now, true)
+	free := s.lossUnder(now, true)
 	kept, replan := s.orders, s.replan
 	from := c.From
 	c.From = now
@@ -97,7 +108,7 @@ func (s *Site) PreviewCurtailment(_ context.Context, o CurtailmentOrder) (Previe
 	s.previewMiners(&v, c, pic, p)
 	s.previewJobs(&v, c, pic, p)
 	hours := c.Until.Sub(from).Hours()
-	v.CostUSD += max(0, free-s.bestMargin(now, true)) * hours
+	v.CostUSD += max(0, s.lossUnder(now, true)-free) * hours
 	if v.AfterKW > v.LimitKW && v.Feasible && load > c.limit {
 		v.Note = "some of the load is not under control"
 	}

@@ -34,6 +34,7 @@ type world struct {
 	mu      sync.Mutex
 	now     time.Time
 	most    map[string]float64 // highest load seen of each node, as a share of its limit in force
+	arrive  bool               // the demo's stream of jobs arrives
 	metered map[string]float64 // factor of a meter that is off
 }
 
@@ -272,6 +273,9 @@ func (w *world) run(d, step time.Duration) {
 		now := w.now
 		w.mu.Unlock()
 		w.exec.Advance(now)
+		if w.arrive {
+			w.arrivals(now.Add(-step), now)
+		}
 		w.must(w.site.Step(context.Background(), now))
 		for _, n := range w.site.Status().Nodes {
 			if n.LimitKW > 0 {

@@ -57,7 +57,7 @@ func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigge
 		s.adoptMove(d, pic, p, m, now)
 	}
 	s.adoptJobs(ctx, d, pic, p, now)
-	s.costPlan(pic, now)
+	s.costPlan(now)
 	s.planInfo = &PlanInfo{At: now, Decision: d.ID, HorizonHours: s.o.Horizon.Hours(), ObjectiveUSD: p.ObjectiveUSD,
 		Feasible: p.Feasible, SolveMS: d.SolveMS, StepMS: float64(time.Since(began).Microseconds()) / 1000}
 	if p.BoundUSD != nil {

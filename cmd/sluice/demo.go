@@ -282,6 +282,10 @@ func (v *virtual) power(node string) float64 {
 	return float64(w) * demoOverhead
 }
 
+// strike is the price of energy above which a unit that sells for the rate loses
+// money on what it draws more when in use.
+func strike(rateUSD, watts float64) float64 { return rateUSD / watts * 1e6 }
+
 // arrivals submits the virtual clients' jobs as their time comes. Each has an
 // identity of its own, so that after a restart none comes twice.
 func (v *virtual) arrivals(ctx context.Context, r *running) {
@@ -297,7 +301,7 @@ func (v *virtual) arrivals(ctx context.Context, r *running) {
 				rate = v.p.rates[gpuClass].spot
 			}
 			_, err := r.jobs.Submit(ctx, a.At, compute.SubmitRequest{ID: a.ID, Tenant: a.Tenant, Virtual: true, Class: gpuClass,
-				Units: a.GPUs, RateUSDHour: rate, ExpectSeconds: a.Duration.Seconds(), Interruptible: a.Interruptible,
+				Units: a.GPUs, RateUSDHour: rate, StrikeUSDMWh: strike(rate, hostGPUW*demoOverhead), ExpectSeconds: a.Duration.Seconds(), Interruptible: a.Interruptible,
 				Task: &compute.Task{Name: a.Name, NumNodes: 1, Run: "train", Resources: compute.Resources{Accelerator: "H100", GPUs: a.GPUs, UseSpot: a.Interruptible}}})
 			if err != nil {
 				if !errors.Is(err, fs.ErrClosed) {

@@ -46,6 +46,11 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if req.Interruptible {
 		req.RateUSDHour = r.spot
 	}
+	for _, h := range d.r.parts.hosts {
+		if h.Class == req.Class && h.UnitW > 0 {
+			req.StrikeUSDMWh = strike(req.RateUSDHour, float64(h.UnitW)*d.r.parts.options.Overhead)
+		}
+	}
 	j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
 	if err == nil {
 		d.r.site.Kick()

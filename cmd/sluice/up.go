@@ -223,7 +223,7 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
-	r.jobs = compute.New(compute.Config{Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(),
+	r.jobs = compute.New(compute.Config{Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
 		Now: p.clock.Now, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)

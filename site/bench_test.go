@@ -1,0 +1,82 @@
+package site_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/sim/replay"
+	"sluice/site"
+)
+
+// demoSize is a world of the demo's size: 3,900 miners, 240 hosts of 8 and the
+// demo's stream of jobs, without sockets.
+func demoSize(t testing.TB, price func(time.Time) float64) *world {
+	w := newWorld(t, worldSpec{miners: 1300, gpuHosts: 240, limit: 12 * sluice.Megawatt, feederA: 7500 * sluice.Kilowatt, meters: true, price: price})
+	w.arrive = true
+	return w
+}
+
+// arrivals hands in the demo's jobs that arrive by now.
+func (w *world) arrivals(from, to time.Time) {
+	for _, a := range replay.Arrivals(t0, from, to) {
+		rate := replay.H100OnDemandUSD
+		if a.Interruptible {
+			rate = replay.H100SpotUSD
+		}
+		w.submit(a.GPUs, a.Duration, a.Interruptible, rate)
+	}
+}
+
+// A day of virtual time at full speed, without sockets: the figure that stands in
+// docs/performance.md is a day's wall time.
+func BenchmarkDay(b *testing.B) {
+	w := demoSize(b, steps(30, 30, 30, 110, 394, 1005, 198, 58, 30, 25, 40, 60, 95, 120, 30))
+	w.run(10*time.Minute, time.Minute)
+	for b.Loop() {
+		w.run(24*time.Hour, time.Minute)
+	}
+	b.ReportMetric(w.most["site"], "highest-load/limit")
+}
+
+// A turn of the demo site that plans.
+func BenchmarkStep(b *testing.B) {
+	w := demoSize(b, steps(30, 30, 60, 110, 150))
+	w.run(2*time.Hour, time.Minute)
+	var plans, sum, worst float64
+	for b.Loop() {
+		w.run(5*time.Minute, 5*time.Minute)
+		ms := w.site.Status().Plan.StepMS
+		plans, sum, worst = plans+1, sum+ms, max(worst, ms)
+	}
+	b.ReportMetric(sum/plans, "ms/step")
+	b.ReportMetric(worst, "ms/worst-step")
+}
+
+// From an order to the last setpoint, devices answering at once and without
+// sockets: what Sluice itself takes.
+func BenchmarkOrder(b *testing.B) {
+	w := demoSize(b, flat(30))
+	w.run(2*time.Hour, time.Minute)
+	for b.Loop() {
+		c, err := w.site.Curtail(context.Background(), site.CurtailmentOrder{Limit: 4 * sluice.Megawatt, Until: w.clock().Add(time.Hour), By: "bench"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		_, err = w.site.CancelCurtailment(context.Background(), c.ID, "bench")
+		w.must(err)
+		w.run(40*time.Minute, time.Minute)
+		b.StartTimer()
+	}
+}
+
+func BenchmarkPreview(b *testing.B) {
+	w := demoSize(b, flat(30))
+	w.run(2*time.Hour, time.Minute)
+	for b.Loop() {
+		_, err := w.site.PreviewCurtailment(context.Background(), site.CurtailmentOrder{Limit: 4 * sluice.Megawatt, Until: w.clock().Add(time.Hour)})
+		w.must(err)
+	}
+}
