@@ -224,7 +224,7 @@ func (a *ascent) shares() [][]float64 {
 const (
 	minSteps    = 25
 	maxSteps    = 400
-	trailLength = 30
+	trailLength = 12
 )
 
 func (a *ascent) ops() int {

@@ -79,13 +79,17 @@ func (b *builder) relax(s *state, x, y *prices, trail []*prices, ops int) bool {
 	slow, before := 0, -inf
 	for range 100 {
 		m.t.solve(4 * len(m.t.rows))
-		if m.t.worth < before+1e-6*abs(m.t.worth) {
+		if m.t.worth < before+1e-5*abs(m.t.worth) {
 			slow++
 		} else {
 			slow = 0
 		}
-		if before = m.t.worth; slow > 5 || m.t.ops > ops {
+		before = m.t.worth
+		if m.t.ops > ops || slow > 3 && trust == 0 {
 			break
+		}
+		if slow > 1 && trust > 0 {
+			slow, trust = 0, 0
 		}
 		m.prices(x, trust)
 		if m.generate() == 0 {
@@ -145,7 +149,7 @@ func (m *master) open(ops int) bool {
 			right = append(right, m.base[d]-m.s.load[p.root][t])
 		}
 	}
-	if n := len(right); n > maxRows || n*n*n > ops {
+	if n := len(right); n > maxRows || n*n*n/3 > ops {
 		return false
 	}
 	// Limits that are a trifle different from each other spare the simplex

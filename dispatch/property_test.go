@@ -260,7 +260,7 @@ func TestPropertyPlanAgain(t *testing.T) {
 		for i := range in.Jobs {
 			in.Jobs[i].Intervals = max(2, in.Jobs[i].Intervals)
 		}
-		p := solved(t, in, soon(200))
+		p := solved(t, in, soon(1000))
 		if !p.Feasible {
 			return
 		}
@@ -272,7 +272,7 @@ func TestPropertyPlanAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := solved(t, next, soon(200))
+		q := solved(t, next, soon(1000))
 		if lost := was - q.ObjectiveUSD; lost > 0.005*math.Max(10, math.Abs(was)) {
 			t.Fatalf("made again it is worth %v, the rest of the first was %v, bound %v", q.ObjectiveUSD, was, *q.BoundUSD)
 		}

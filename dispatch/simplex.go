@@ -17,6 +17,7 @@ type tableau struct {
 	basic   []bool
 	choosy  bool    // takes only columns that would pay
 	worth   float64 // of the present corner, less that of the start
+	at      []int32 // where the pivot row is not 0
 	pivots  int
 	ops     int
 }
@@ -98,25 +99,34 @@ func (t *tableau) pivot(r, j int) {
 	}
 	t.right[r] *= f
 	row[j] = 1
+	// Most of the row is 0, above all under basic columns.
+	t.at = t.at[:0]
+	for k, v := range row {
+		if v > 1e-13 || v < -1e-13 {
+			t.at = append(t.at, int32(k))
+		} else {
+			row[k] = 0
+		}
+	}
 	for i, other := range t.rows {
 		if i == r {
 			continue
 		}
 		if g := other[j]; g != 0 {
-			for k, v := range row {
-				other[k] -= g * v
+			for _, k := range t.at {
+				other[k] -= g * row[k]
 			}
 			other[j] = 0
 			if t.right[i] -= g * t.right[r]; t.right[i] < 0 && t.right[i] > -1e-7 {
 				t.right[i] = 0
 			}
-			t.ops += len(row) / 2
+			t.ops += len(t.at) / 2
 		}
 	}
 	g := t.gain[j]
 	t.worth += g * t.right[r]
-	for k, v := range row {
-		t.gain[k] -= g * v
+	for _, k := range t.at {
+		t.gain[k] -= g * row[k]
 	}
 	t.gain[j] = 0
 	t.basic[t.basis[r]] = false

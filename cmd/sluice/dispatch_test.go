@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice"
+	"sluice/dispatch"
+)
+
+const twoHours = `{"step_minutes": 60, "intervals": 2, "price_usd_per_mwh": [20, 200], "nodes": [{"name": "site", "limit_kw": 15}],
+ "classes": [{"name": "m", "node": "site", "count": 10, "initial": {"off": 10},
+  "modes": [{"name": "off", "power_kw": 0, "usd_per_hour": 0}, {"name": "on", "power_kw": 3, "usd_per_hour": 0.3}]}]}`
+
+// runDispatch runs the command and returns what it wrote to standard output.
+func runDispatch(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	cmd := dispatchCmd()
+	var out bytes.Buffer
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+func TestDispatchSolve(t *testing.T) {
+	dir := t.TempDir()
+	file, to := filepath.Join(dir, "in.json"), filepath.Join(dir, "plan.json")
+	if err := os.WriteFile(file, []byte(twoHours), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	piped, err := runDispatch(t, twoHours, "solve", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runDispatch(t, "", "solve", file, "--out", to); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if piped != string(written) {
+		t.Errorf("standard output has\n%s\nthe file\n%s", piped, written)
+	}
+	var p dispatch.Plan
+	if err := json.Unmarshal(written, &p); err != nil {
+		t.Fatal(err)
+	}
+	if want := 5 * 0.24; p.ObjectiveUSD < want-1e-9 || p.ObjectiveUSD > want+1e-9 || !p.Feasible {
+		t.Errorf("worth %v, want %v", p.ObjectiveUSD, want)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := runDispatch(t, twoHours, "solve", "-", "--budget", "50ms"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDispatchSolveRefuses(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "plan.json")
+	for name, args := range map[string][]string{
+		"bad input":       {"solve", "-", "--out", out},
+		"no such file":    {"solve", filepath.Join(t.TempDir(), "none.json"), "--out", out},
+		"negative budget": {"solve", "-", "--budget", "-1s", "--out", out},
+	} {
+		_, err := runDispatch(t, strings.Replace(twoHours, `"count": 10`, `"count": 9`, 1), args...)
+		if err == nil || sluice.KindOf(err) != sluice.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a plan was written")
+	}
+}
