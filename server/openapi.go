@@ -84,7 +84,7 @@ func describe(api *huma.OpenAPI) ([]byte, error) {
 		}
 	}
 	for path, text := range map[string]string{
-		"/metrics": "Figures for Prometheus, text format 0.0.4; all names begin with sluice_",
+		"/metrics": "Figures for Prometheus, text format 0.0.4; names begin with sluice_, those of Go and the process with go_ and process_",
 		"/healthz": "Answers 200 when the server runs; asks for no token",
 	} {
 		ct := "text/plain"

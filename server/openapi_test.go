@@ -114,46 +114,6 @@ func TestEveryDocumentedRouteAnswers(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
-	r := newRig(t, nil)
-	res := r.do("GET", "/metrics", "")
-	if ct := res.Header.Get("Content-Type"); !strings.HasPrefix(ct, "text/plain; version=0.0.4") {
-		t.Errorf("Content-Type %q", ct)
-	}
-	text := string(r.want(200, "GET", "/metrics", ""))
-	for _, line := range []string{
-		`sluice_info{name="demo",mode="control",demo="true",version="1.2.3"} 1`,
-		`sluice_load_watts 1.32005e+07`, `sluice_limit_watts 1.4e+07`, `sluice_division_load_watts{division="ai"} 2.1e+06`,
-		`sluice_price_usd_per_mwh 61.25`, `sluice_hashprice_usd_per_ph_day 62`, `sluice_division_margin_usd_per_hour{division="mining"} 312.5`,
-		`sluice_machines{state="mining"} 3900`, `sluice_jobs{state="running"} 12`, `sluice_plan_solve_seconds 0.0125`, `sluice_step_seconds 0.08`,
-		`sluice_alarms{severity="critical"} 1`, `sluice_alarms{severity="info"} 0`, `sluice_feed_age_seconds{feed="price"} 60`,
-		`sluice_feed_stale{feed="btc"} 1`, `sluice_node_load_watts{node="feeder \"a\""} 7e+06`,
-	} {
-		if !strings.Contains(text, "\n"+line+"\n") {
-			t.Errorf("no line %s in\n%s", line, text)
-		}
-	}
-	if strings.Contains(text, `sluice_feed_age_seconds{feed="btc"}`) {
-		t.Error("a feed that never had a value has an age")
-	}
-	// The format's own rules: HELP and TYPE once, before the samples of a family.
-	seen := map[string]bool{}
-	family := ""
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if f[0] == "#" {
-			if !strings.HasPrefix(f[2], "sluice_") || f[1] == "TYPE" && f[2] != family || f[1] == "HELP" && seen[f[2]] {
-				t.Errorf("bad comment %s", line)
-			}
-			family, seen[f[2]] = f[2], true
-			continue
-		}
-		if name, _, _ := strings.Cut(f[0], "{"); name != family {
-			t.Errorf("%s is not under its family", line)
-		}
-	}
-}
-
 func TestPage(t *testing.T) {
 	built := fstest.MapFS{
 		"index.html":           {Data: []byte("<html>dashboard</html>")},

@@ -51,6 +51,7 @@ type Server struct {
 	mux     *http.ServeMux
 	api     huma.API
 	spec    []byte // the OpenAPI document
+	turns   *turns // what took how long
 	streams chan struct{}
 	stop    context.Context // ends the streams
 	halt    context.CancelFunc
@@ -78,7 +79,7 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams)}
+	s := &Server{o: o, mux: http.NewServeMux(), turns: newTurns(), streams: make(chan struct{}, maxStreams)}
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.api = humago.New(s.mux, apiConfig(o.Version))
 	s.siteRoutes()
@@ -93,7 +94,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.spec = spec
 	s.mux.HandleFunc("GET /openapi.json", s.openAPI)
-	s.mux.HandleFunc("GET /metrics", s.metrics)
+	s.mux.Handle("GET /metrics", s.metrics())
 	s.mux.HandleFunc("GET /healthz", health)
 	s.mux.HandleFunc("/", s.page)
 	return s, nil
@@ -128,6 +129,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 	}
+	heard := make(chan struct{})
+	go func() { defer close(heard); s.turns.listen(s.stop, s.o.Site) }()
+	defer func() { <-heard }()
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	select {
