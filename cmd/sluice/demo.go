@@ -146,7 +146,7 @@ func (v *virtual) close() {
 func (v *virtual) build() error {
 	p := v.p
 	p.options = site.Options{Name: demoName, Demo: true, Mode: site.ModeControl, Guard: 0.01, Ramp: 2 * sluice.Megawatt,
-		Overhead: demoOverhead, PoolFee: 0.02, Horizon: 3 * time.Hour,
+		Overhead: demoOverhead, PoolFee: 0.02, Horizon: 3 * time.Hour, FanOut: 1024,
 		// Site time runs faster than machines can be polled.
 		MaxReadingAge: max(2*time.Minute, p.clock.Site(20*time.Second))}
 	specs, err := v.classes()
@@ -301,7 +301,7 @@ func (v *virtual) arrivals(ctx context.Context, r *running) {
 				rate = v.p.rates[gpuClass].spot
 			}
 			_, err := r.jobs.Submit(ctx, a.At, compute.SubmitRequest{ID: a.ID, Tenant: a.Tenant, Virtual: true, Class: gpuClass,
-				Units: a.GPUs, RateUSDHour: rate, StrikeUSDMWh: strike(rate, hostGPUW*demoOverhead), ExpectSeconds: a.Duration.Seconds(), Interruptible: a.Interruptible,
+				Units: a.GPUs, RateUSDHour: rate, StrikeUSDMWh: strike(rate, float64(hostGPUW)*demoOverhead), ExpectSeconds: a.Duration.Seconds(), Interruptible: a.Interruptible,
 				Task: &compute.Task{Name: a.Name, NumNodes: 1, Run: "train", Resources: compute.Resources{Accelerator: "H100", GPUs: a.GPUs, UseSpot: a.Interruptible}}})
 			if err != nil {
 				if !errors.Is(err, fs.ErrClosed) {
