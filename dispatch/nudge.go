@@ -2,8 +2,9 @@ package dispatch
 
 // nudge takes a few units of a few groups out at a time and puts them back one
 // group after the other, in chance order, where they now do best: what a unit
-// of one class gives up, units of another may use better. Gains stay.
-func (b *builder) nudge(best *state, ops int, stop func() bool) {
+// of one class gives up, units of another may use better. A chance part of the
+// prices x keeps the first ones from taking it all. Gains stay.
+func (b *builder) nudge(best *state, x *prices, ops int, stop func() bool) {
 	b.w.whole = true
 	defer func() { b.w.whole = false }()
 	best.holdPeaks()
@@ -18,7 +19,7 @@ func (b *builder) nudge(best *state, ops int, stop func() bool) {
 			best.put(o.class, o.path, o.n, -1)
 		}
 		for i := range out {
-			b.putBack(best, &out[i])
+			b.putBack(best, &out[i], x, b.chancePart())
 		}
 		w := best.worthWith(out)
 		if w > worth+1e-9 {
@@ -62,8 +63,14 @@ func (b *builder) takeOut(s *state, out []taken) []taken {
 	return out
 }
 
-// putBack places the units again, at what they are truly worth.
-func (b *builder) putBack(s *state, o *taken) {
+// chancePart is 0 half of the time, else up to one and a half.
+func (b *builder) chancePart() float64 {
+	return max(0, 3*b.rng.Float64()-1.5)
+}
+
+// putBack places the units again, at what they are truly worth less so much of
+// the price of power.
+func (b *builder) putBack(s *state, o *taken, x *prices, part float64) {
 	k := &b.p.class[o.class]
 	old := group{o.path, o.n, s.groups[o.class][o.group].start}
 	for n := o.n; n > 0; {
@@ -71,6 +78,13 @@ func (b *builder) putBack(s *state, o *taken) {
 		s.put(o.class, o.path, n, 1)
 		b.trueRewards(s, o.class, &old, n)
 		s.put(o.class, o.path, n, -1)
+		if part > 0 {
+			for t, price := range x.power[k.node] {
+				for m := range k.M {
+					b.w.reward[t*k.N+m] -= part * k.kw[m] * (price - b.p.energy[t])
+				}
+			}
+		}
 		b.space = s.room(k.node, b.space)
 		b.within(o.class, 1)
 		b.w.solve()

@@ -29,12 +29,12 @@ func (b *builder) polishGroup(s *state, c, i int) float64 {
 	b.trueRewards(s, c, &g, 1)
 	b.w.solve()
 	was := b.w.along(st, g.path)
-	if b.w.best(st) <= was+1e-9 {
+	if b.w.best(st) <= was+1e-9*max(1, abs(was)) {
 		return 0
 	}
 	total := 0.0
 	for n := g.n; n > 0; n /= 2 {
-		for {
+		for range 64 { // rounding of very large numbers may look like gains
 			gain := b.shift(s, c, i, n)
 			if gain <= 0 {
 				break
@@ -67,7 +67,7 @@ func (b *builder) shift(s *state, c, i, n int) float64 {
 	b.w.solve()
 	was := b.w.along(st, g.path)
 	best := b.w.best(st)
-	if !(best > was+1e-9) {
+	if !(best > was+1e-9*max(1, abs(was))) {
 		s.put(c, g.path, n, 1)
 		return 0
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"unicode"
 
 	"sluice"
 )
@@ -44,7 +45,14 @@ func ReadInstance(r io.Reader) (*Instance, error) {
 const formHint = "the form of an instance is described under `sluice dispatch solve --help`"
 
 func invalid(format string, args ...any) error {
-	return sluice.Errorf(sluice.Invalid, formHint, format, args...)
+	// Names come from outside: they may not break the line.
+	msg := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	return sluice.Errorf(sluice.Invalid, formHint, "%s", msg)
 }
 
 // jsonError names the field in which decoding failed, as far as it can be told.
@@ -75,7 +83,7 @@ func lastKey(b []byte) string {
 			continue
 		}
 		if j := bytes.LastIndexByte(k[:len(k)-1], '"'); j >= 0 {
-			return string(k[j+1 : len(k)-1])
+			return clip(string(k[j+1 : len(k)-1]))
 		}
 	}
 	return "instance"

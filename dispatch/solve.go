@@ -55,7 +55,7 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 				y.copyFrom(z)
 			}
 		}
-		b.nudge(best, max(min(left(), ops)/6, 1), stop)
+		b.nudge(best, y, max(min(left(), ops)/6, 1), stop)
 		b.search(best, y, found, max(ops/10, 1), stop)
 		worth = best.worth()
 	}
