@@ -39,7 +39,8 @@ var market = sync.OnceValue(func() map[feed.Quantity][]feed.Point {
 // Source gives the history as a feed. A real-time price, like the bitcoin
 // figures, is known from the start of its hour; the day-ahead prices of an ERCOT
 // operating day (midnight to midnight Central) from 13:30 Central of the day
-// before. Outside Range, Fetch fails and says the range.
+// before. Before Range, Fetch fails and says the range; after it the history comes
+// again, and its points say so.
 func Source() feed.Source { return source{} }
 
 // Range returns the first and the last instant (exclusive) of the history.
@@ -56,20 +57,32 @@ func (source) Fetch(ctx context.Context, now time.Time) (map[feed.Quantity][]fee
 		return nil, err
 	}
 	from, to := Range()
-	if now.Before(from) || !now.Before(to) {
+	if now.Before(from) {
 		return nil, sluice.Errorf(sluice.Invalid, "start within it", "the replayed history is from %s to %s, and it is %s",
 			from.Format(time.RFC3339), to.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
+	// A demo that runs on after the last hour sees the same two weeks again.
+	again := now.Sub(from) / to.Sub(from) * to.Sub(from)
+	now = now.Add(-again)
 	out := map[feed.Quantity][]feed.Point{}
 	for q, ps := range market() {
 		i, _ := slices.BinarySearchFunc(ps, now.Add(-24*time.Hour), func(p feed.Point, t time.Time) int { return p.To.Compare(t) })
 		for _, p := range ps[i:] {
 			if !p.Published.After(now) {
-				out[q] = append(out[q], p)
+				out[q] = append(out[q], later(p, again))
 			}
 		}
 	}
 	return out, nil
+}
+
+// later is the point in another pass over the history.
+func later(q feed.Point, d time.Duration) feed.Point {
+	if d > 0 {
+		q.From, q.To, q.Published = q.From.Add(d), q.To.Add(d), q.Published.Add(d)
+		q.Origin += fmt.Sprintf(", %d days on", int(d.Hours()/24))
+	}
+	return q
 }
 
 func parseMarket(data []byte) (map[feed.Quantity][]feed.Point, error) {

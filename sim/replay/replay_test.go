@@ -267,7 +267,17 @@ func TestSourceKnowsNothingEarly(t *testing.T) {
 			t.Fatalf("at %s the day-ahead prices reach %s ahead", now, ahead)
 		}
 	}
-	for _, now := range []time.Time{from.Add(-time.Second), to} {
+	again, err := Source().Fetch(ctx, to.Add(7*time.Hour))
+	first, err2 := Source().Fetch(ctx, from.Add(7*time.Hour))
+	if err != nil || err2 != nil || len(again[feed.RealTimePrice]) != len(first[feed.RealTimePrice]) {
+		t.Fatalf("after its end the history does not come again: %v, %v", err, err2)
+	}
+	for i, p := range again[feed.RealTimePrice] {
+		if q := first[feed.RealTimePrice][i]; p.Value != q.Value || p.From.Sub(q.From) != to.Sub(from) || !strings.Contains(p.Origin, "14 days on") {
+			t.Fatalf("after its end comes %+v, at first it was %+v", p, q)
+		}
+	}
+	for _, now := range []time.Time{from.Add(-time.Second)} {
 		_, err := Source().Fetch(ctx, now)
 		if err == nil || sluice.KindOf(err) != sluice.Invalid || !strings.Contains(err.Error(), "2023-08-14T00:00:00Z to 2023-08-28T00:00:00Z") {
 			t.Errorf("at %s: %v", now, err)
