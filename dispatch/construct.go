@@ -20,10 +20,11 @@ type builder struct {
 	lanes []lane
 	x     *prices
 	rng   *rand.Rand
+	stop  func() bool // time is up: leave plans as they are
 }
 
-func (p *problem) newBuilder() *builder {
-	return &builder{p: p, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
+func (p *problem) newBuilder(stop func() bool) *builder {
+	return &builder{p: p, stop: stop, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
 }
 
 // placeJobs schedules the given jobs one after the other, in that order, at the

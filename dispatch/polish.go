@@ -10,6 +10,9 @@ func (b *builder) polish(s *state, passes int) {
 	for range passes {
 		gain := 0.0
 		for c := range s.groups {
+			if b.stop() {
+				return
+			}
 			for i := 0; i < len(s.groups[c]); i++ {
 				gain += b.polishGroup(s, c, i)
 			}

@@ -28,7 +28,7 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 	p := compile(in)
 	ops := solveOps * max(1, opt.Effort)
 	a := p.newAscent()
-	b := p.newBuilder()
+	b := p.newBuilder(stop)
 	left := func() int { return ops - a.ops() - b.ops() }
 	a.run(ops/4, 0.3, 0.003, stop)
 	bound := a.bound

@@ -19,6 +19,9 @@ import (
 // minutes, the command tries.
 const solveEffort = 10
 
+// effortTime is about how long a unit of effort takes on one core.
+const effortTime = 30 * time.Millisecond
+
 func dispatchCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispatch",
@@ -54,7 +57,8 @@ interval. Bad input is refused with exit status 2 and names the field.`,
 			if budget > 0 {
 				end := time.Now().Add(budget)
 				opt.Deadline = func() bool { return time.Now().After(end) }
-				opt.Effort = 1000
+				// The shares of the work's parts are set for about so long.
+				opt.Effort = max(1, int(budget/effortTime))
 			}
 			in, err := readInstance(cmd.InOrStdin(), args[0])
 			if err != nil {
