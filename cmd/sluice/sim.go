@@ -48,7 +48,7 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 	c.Flags().StringVar(&f.state, "state", "", "`FILE` that keeps the miners' modes over a restart")
 	c.Flags().Float64Var(&f.speed, "speed", 1, "virtual seconds per second of the devices' delays")
 	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
-	c.Flags().BoolVar(&f.faulty, "faults", false, "some are slow, some truncate, some ignore commands")
+	c.Flags().BoolVar(&f.faulty, "faults", false, "of ten machines one truncates its replies, ignores commands or is slow")
 	return c
 }
 
@@ -63,7 +63,7 @@ func simDevices(c *cobra.Command, f simFlags) error {
 		m := models[i*len(models)/f.count] // one model after the other
 		s := sim.MinerSpec{Name: fmt.Sprintf("m-%05d", i+1), Model: m.Name, Dialect: m.Dialect, Node: "site", Modes: m.Modes, Default: m.Default, Seed: uint64(i + 1)}
 		if f.faulty {
-			s.Fault = demoFault(i * 7)
+			s.Fault = everyTenth(i)
 		}
 		specs = append(specs, s)
 	}
@@ -92,6 +92,15 @@ func simDevices(c *cobra.Command, f simFlags) error {
 	fmt.Fprintf(c.OutOrStdout(), "%d virtual miners and a meter run; their site is in %s\n", f.count, f.out)
 	<-c.Context().Done()
 	return nil
+}
+
+// everyTenth gives each tenth machine a fault, one kind after the other, so that
+// a small fleet has some too.
+func everyTenth(i int) sim.Fault {
+	if i%10 != 4 {
+		return sim.NoFault
+	}
+	return []sim.Fault{sim.Truncated, sim.Ignores, sim.SlowReply}[i/10%3]
 }
 
 func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.MinerSpec, fleet *sim.Fleet, meter string) error {
