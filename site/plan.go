@@ -47,7 +47,7 @@ func (s *Site) plan(ctx context.Context, now, began time.Time) {
 // s.mu.
 func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigger string, now time.Time, solve time.Duration, began time.Time) {
 	interval := !pic.from.Equal(s.plannedFor)
-	s.replan, s.plannedFor, s.plannedAt = "", pic.from, now
+	s.replan, s.plannedFor, s.plannedAt, s.solveWall = "", pic.from, now, solve
 	s.raises, s.starts = nil, nil
 	d := s.decision(pic, p, trigger, now)
 	d.SolveMS = float64(solve.Microseconds()) / 1000

@@ -40,8 +40,11 @@ func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 
 // poll reads one miner, and its prior state where that is not known yet.
 func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner) {
-	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
-	defer cancel()
+	if !s.o.Sync { // there nothing can be waited for
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.callTimeout())
+		defer cancel()
+	}
 	r, err := m.spec.Device.Read(ctx)
 	s.mu.Lock()
 	needPrior := err == nil && m.prior == nil && !m.asleep

@@ -20,7 +20,7 @@ type margins struct {
 // by the units that jobs hold, less the energy of each at the present price. What
 // the meter shows beyond the readings is shared in proportion. The caller holds
 // s.mu.
-func (s *Site) margins(now time.Time, by sums) margins {
+func (s *Site) margins(now time.Time, by sums, jobs []compute.Job) margins {
 	price := s.o.Feeds.At(feed.RealTimePrice, now)
 	hp := s.o.Feeds.Hashprice(now)
 	m := margins{price: price.Value, hashprice: hp.Value}
@@ -31,7 +31,7 @@ func (s *Site) margins(now time.Time, by sums) margins {
 	}
 	cost := func(w sluice.Watts) float64 { return w.KW() / 1000 * scale * price.Value }
 	m.mining = sluice.MiningRevenue(by.hash, sluice.HashpriceFromUSD(hp.Value), s.o.PoolFee, time.Hour).USD() - cost(by.mining)
-	for _, j := range s.o.Compute.Jobs() {
+	for _, j := range jobs {
 		if j.State == compute.Running {
 			m.ai += float64(j.Units) * j.RateUSDHour
 		}
@@ -47,7 +47,8 @@ func (s *Site) Status() Status { return *s.status.Load() }
 func (s *Site) publish(now time.Time) {
 	s.mu.Lock()
 	by := s.sum()
-	m := s.margins(now, by)
+	jobs := s.o.Compute.Jobs()
+	m := s.margins(now, by, jobs)
 	load, source := s.load(s.root(), by, now)
 	st := &Status{
 		Name: s.o.Name, Demo: s.o.Demo, Speed: s.o.Speed, Now: now.UTC(), StartedAt: s.began.UTC(), Mode: s.o.Mode,
@@ -57,7 +58,7 @@ func (s *Site) publish(now time.Time) {
 		PriceUSDPerMWh: m.price, HashpriceUSDPerPHDay: m.hashprice, HashratePHs: float64(by.hash) / 1000,
 		MarginUSDPerHour: m.mining + m.ai, MiningMarginUSDHour: m.mining, AIMarginUSDHour: m.ai,
 		Machines: map[string]int{}, Jobs: map[string]int{},
-		Alarms: s.openAlarms(), Curtailments: []Curtailment{}, Plan: s.planInfo, Strikes: s.strikes(now, m.hashprice),
+		Alarms: s.openAlarms(), Curtailments: []Curtailment{}, Plan: s.planInfo, Strikes: s.strikes(m.hashprice, jobs),
 		Today: s.today.view(),
 	}
 	for _, n := range s.nodes {
@@ -78,7 +79,7 @@ func (s *Site) publish(now time.Time) {
 			}
 		}
 	}
-	for _, j := range s.o.Compute.Jobs() {
+	for _, j := range jobs {
 		st.Jobs[string(j.State)]++
 	}
 	for _, f := range s.o.Feeds.Status(now) {
@@ -125,7 +126,7 @@ func (s *Site) hostState(h compute.Host, u compute.HostUse) string {
 
 // strikes is the merit order: for each class and mode the price above which its
 // next kilowatt loses money, the cheapest to stop first. The caller holds s.mu.
-func (s *Site) strikes(now time.Time, hashprice float64) []Strike {
+func (s *Site) strikes(hashprice float64, jobs []compute.Job) []Strike {
 	var out []Strike
 	for _, c := range s.classes {
 		count := map[string]int{}
@@ -146,7 +147,7 @@ func (s *Site) strikes(now time.Time, hashprice float64) []Strike {
 			out = append(out, st)
 		}
 	}
-	out = append(out, s.jobStrikes()...)
+	out = append(out, s.jobStrikes(jobs)...)
 	sort.SliceStable(out, func(i, j int) bool { return out[i].StrikeUSDPerMWh < out[j].StrikeUSDPerMWh })
 	return out
 }
@@ -163,14 +164,14 @@ func (s *Site) strike(c *class, i int, hashprice float64) float64 {
 }
 
 // jobStrikes sums up the jobs that run: per host class, firm and interruptible.
-func (s *Site) jobStrikes() []Strike {
+func (s *Site) jobStrikes(jobs []compute.Job) []Strike {
 	type key struct {
 		class string
 		spot  bool
 		rate  float64
 	}
 	sum := map[key]*Strike{}
-	for _, j := range s.o.Compute.Jobs() {
+	for _, j := range jobs {
 		h := s.hostClassOf(j)
 		if h == nil || (j.State != compute.Running && j.State != compute.Starting) {
 			continue

@@ -69,11 +69,17 @@ func (s *Site) due(now time.Time) bool {
 		return true
 	}
 	// Arrivals and ends of jobs come in crowds: gather them for a while.
-	return s.replan != "" && (now.Sub(s.plannedAt) >= replanPause || s.replan == "curtailment" || s.replan == "curtailment ended")
+	return s.replan != "" && (now.Sub(s.plannedAt) >= s.replanPause() || s.replan == "curtailment" || s.replan == "curtailment ended")
 }
 
-// replanPause is the least site time between two plans of the same interval.
-const replanPause = time.Minute
+// replanPause is the least site time between two plans of the same interval: so
+// much that planning takes a tenth of the computer at most.
+func (s *Site) replanPause() time.Duration {
+	if s.o.Sync {
+		return s.o.Step / 2
+	}
+	return max(time.Second, time.Duration(10*float64(s.solveWall)*s.o.Speed))
+}
 
 // Run turns the loop until ctx ends: every period of wall time, and at once
 // when something calls for it. clock tells the site time of a turn.
@@ -195,7 +201,7 @@ func (s *Site) sample(now time.Time, by sums) {
 	}
 	s.lastSample = now.Truncate(time.Minute)
 	load, _ := s.load(s.root(), by, now)
-	m := s.margins(now, by)
+	m := s.margins(now, by, s.o.Compute.Jobs())
 	s.newSamples = append(s.newSamples, Sample{
 		At: s.lastSample, LimitKW: s.limitAt(s.root(), now).KW(), LoadKW: load.KW(),
 		MiningKW: by.mining.KW(), AIKW: by.ai.KW(), PriceUSDPerMWh: m.price,
