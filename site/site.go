@@ -118,6 +118,7 @@ type Site struct {
 	replan       string    // why the next turn must plan; empty: not
 	plannedFor   time.Time // start of the interval of the newest plan
 	plannedAt    time.Time
+	solveWall    time.Duration // that the newest plan took
 	planInfo     *PlanInfo
 	lastDecision int64
 
