@@ -313,17 +313,7 @@ func (m *master) generate() int {
 		k := &m.blocks[i]
 		c := &p.class[k.class]
 		if k.class != last {
-			b.w.use(p, c)
-			for t := range p.T {
-				for a := range c.M {
-					b.w.reward[t*c.N+a] = c.rate[a].At(t)*p.h - (c.kw[a]-c.least)*(p.energy[t]+m.power[c.node][t]) + c.shed[a]*m.shed[t]
-				}
-				if c.hasJob {
-					b.w.reward[t*c.N+c.M] = 0
-				}
-			}
-			b.w.forbid()
-			b.base = append(b.base[:0], b.w.reward...)
+			m.rewards(k.class)
 			last = k.class
 		}
 		b.only(m.s, k.class, k.lane)
@@ -336,6 +326,25 @@ func (m *master) generate() int {
 		b.w.whole = false
 	}
 	return added
+}
+
+// rewards sets what each mode of the class is worth at the program's prices.
+func (m *master) rewards(class int) {
+	b, p := m.b, m.b.p
+	c := &p.class[class]
+	b.w.use(p, c)
+	for t := range p.T {
+		row := b.w.reward[t*c.N : (t+1)*c.N]
+		power := p.energy[t] + m.power[c.node][t]
+		for a := range c.M {
+			row[a] = c.rate[a].At(t)*p.h - (c.kw[a]-c.least)*power + c.shed[a]*m.shed[t]
+		}
+		if c.hasJob {
+			row[c.M] = 0
+		}
+	}
+	b.w.forbid()
+	b.base = append(b.base[:0], b.w.reward...)
 }
 
 // export writes the program's prices over those of x, into y.
@@ -401,18 +410,7 @@ func (m *master) round() {
 		if left[i] == 0 {
 			continue
 		}
-		c := &m.b.p.class[k.class]
-		m.b.w.use(m.b.p, c)
-		for t := range m.b.p.T {
-			for a := range c.M {
-				m.b.w.reward[t*c.N+a] = c.rate[a].At(t)*m.b.p.h - (c.kw[a]-c.least)*(m.b.p.energy[t]+m.power[c.node][t]) + c.shed[a]*m.shed[t]
-			}
-			if c.hasJob {
-				m.b.w.reward[t*c.N+c.M] = 0
-			}
-		}
-		m.b.w.forbid()
-		m.b.base = append(m.b.base[:0], m.b.w.reward...)
+		m.rewards(k.class)
 		m.b.place(m.s, k.class, k.lane, k.start, left[i])
 	}
 }

@@ -22,6 +22,7 @@ func (b *builder) nudge(best *state, x *prices, ops int, stop func() bool) {
 			b.putBack(best, &out[i], x, b.chancePart())
 		}
 		w := best.worthWith(out)
+		b.w.ops += best.size()
 		if w > worth+1e-9 {
 			worth = w
 			best.settle(out)
@@ -34,6 +35,15 @@ func (b *builder) nudge(best *state, x *prices, ops int, stop func() bool) {
 			best.put(o.class, o.path, o.n, 1)
 		}
 	}
+}
+
+// size is how many steps it takes to add the worth up.
+func (s *state) size() int {
+	n := 1 + len(s.runs)
+	for c := range s.groups {
+		n += len(s.groups[c])
+	}
+	return n * s.p.T
 }
 
 // taken is a number of units out of a group, and where they went.

@@ -89,7 +89,7 @@ func (b *builder) search(best *state, x *prices, pool *pool, ops int, stop func(
 	worth := best.worth()
 	order := b.classOrder()
 	for end := b.ops() + ops; b.ops() < end && !stop(); {
-		b.w.ops += p.T // a round of nothing is work too
+		b.w.ops += best.size() // to copy it, take it apart and add it up
 		try.copyFrom(best)
 		b.shake(x, y, b.rng)
 		for c := range try.groups {
