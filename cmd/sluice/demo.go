@@ -68,7 +68,7 @@ func demoParts(ctx context.Context, f upFlags, db *store.DB) (*parts, error) {
 	}
 	p := &parts{clock: sluice.NewClock(start, f.speed), tick: 250 * time.Millisecond}
 	p.poll = max(4*time.Second, p.clock.Wall(10*time.Second))
-	v := &virtual{p: p, db: db, origin: origin}
+	v := &virtual{p: p, db: db, origin: origin, instant: f.instant}
 	if err := v.build(); err != nil {
 		v.close()
 		return nil, err
@@ -126,12 +126,13 @@ func demoTimes(ctx context.Context, f upFlags, db *store.DB) (start, origin time
 
 // virtual is the far side of the demo's wires.
 type virtual struct {
-	p      *parts
-	db     *store.DB
-	origin time.Time
-	fleet  *sim.Fleet
-	meters *sim.MeterServer
-	jobs   atomic.Pointer[compute.Service]
+	p       *parts
+	db      *store.DB
+	origin  time.Time
+	instant bool
+	fleet   *sim.Fleet
+	meters  *sim.MeterServer
+	jobs    atomic.Pointer[compute.Service]
 }
 
 func (v *virtual) close() {
@@ -153,7 +154,7 @@ func (v *virtual) build() error {
 	if err != nil {
 		return err
 	}
-	v.fleet, err = sim.StartFleet(specs, sim.FleetOptions{Clock: p.clock, StatePath: filepath.Join(v.db.Dir(), "virtual-miners")})
+	v.fleet, err = sim.StartFleet(specs, sim.FleetOptions{Clock: p.clock, Instant: v.instant, StatePath: filepath.Join(v.db.Dir(), "virtual-miners")})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type upFlags struct {
 	data      string
 	tokenFile string
 	verbose   bool
+	instant   bool // virtual devices answer and obey at once; for measurements only
 }
 
 func upCmd() *cobra.Command {
