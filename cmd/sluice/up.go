@@ -107,9 +107,6 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 		if cfg, err = config.Load(f.config); err != nil {
 			return err
 		}
-		for _, w := range cfg.Warnings {
-			fmt.Fprintln(errOut, "sluice: warning: "+w.Error())
-		}
 		name = cfg.Site.Name
 		if !listenSet && cfg.Server.Listen != "" {
 			f.listen = cfg.Server.Listen
@@ -147,6 +144,11 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 		return err
 	}
 	defer p.close()
+	if cfg != nil { // only now: a start that is refused says why in one line
+		for _, w := range cfg.Warnings {
+			fmt.Fprintln(errOut, "sluice: warning: "+w.Error())
+		}
+	}
 	r, err := begin(ctx, p, db, log)
 	if err != nil {
 		return err
