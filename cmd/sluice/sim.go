@@ -137,7 +137,7 @@ classes:
 		class[m.Name] = strings.ToLower(strings.ReplaceAll(m.Name, " ", "-"))
 		fmt.Fprintf(w, "  - name: %s\n    node: site\n    model: %s\n    modes:\n", class[m.Name], m.Name)
 		for _, x := range m.Modes {
-			if x.Name != sluice.ModeSleep && x.Power <= full[m.Name] {
+			if x.Power <= full[m.Name] {
 				fmt.Fprintf(w, "      - {name: %s, power: %dW, hashrate_ths: %g}\n", x.Name, x.Power, float64(x.HashRate))
 			}
 		}
