@@ -226,6 +226,7 @@ func TestSurvivesKills(t *testing.T) {
 	eventually(t, 2*patience, func() error { return l.finished(s.client) })
 	l.checkJobs(t, s)
 	l.checkBills(t, s)
+	checkPrices(t, s)
 	checkBooks(t, s, time.Minute, int(time.Since(site.began)/time.Minute)-1)
 }
 
@@ -318,6 +319,28 @@ func (l *load) checkJobs(t *testing.T, s *server) {
 	}
 	if preempted == 0 {
 		t.Error("no interruptible job was preempted")
+	}
+}
+
+// checkPrices: no interval was settled without its price, however short the time
+// was that the server lived around its end.
+func checkPrices(t *testing.T, s *server) {
+	t.Helper()
+	es, err := s.entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range es {
+		price, ok := e.Meta["price"]
+		switch {
+		case !ok: // AI's revenue has none
+		case strings.HasSuffix(e.ID, "/mining-revenue"):
+			if price != "60.000000" {
+				t.Errorf("%s is settled at a hashprice of %s (%s)", e.ID, price, e.Meta["price_origin"])
+			}
+		case price != fmt.Sprintf("%d.000000", cheap) && price != fmt.Sprintf("%d.000000", dear):
+			t.Errorf("%s is settled at %s $/MWh (%s)", e.ID, price, e.Meta["price_origin"])
+		}
 	}
 }
 

@@ -1,0 +1,152 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Bad input for the optimiser is one line that names the field, status 2.
+func TestDispatchSolve(t *testing.T) {
+	const good = `{"start":"2026-01-01T00:00:00Z","step_minutes":5,"intervals":2,"price_usd_per_mwh":[40,50],
+		"nodes":[{"name":"site","parent":null,"limit_kw":100}],
+		"classes":[{"name":"m","node":"site","count":3,"initial":{"sleep":3},
+			"modes":[{"name":"sleep","power_kw":0,"usd_per_hour":0,"min_intervals":1},{"name":"mine","power_kw":3,"usd_per_hour":1,"min_intervals":1}],
+			"switches":[]}],"jobs":[]}`
+	dir := t.TempDir()
+	file := filepath.Join(dir, "in.json")
+	solve := func(text string) result {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return run(t, "dispatch", "solve", file)
+	}
+	r := solve(good)
+	var plan map[string]any
+	if err := json.Unmarshal([]byte(r.out), &plan); r.status != 0 || err != nil {
+		t.Fatalf("a good problem: status %d, %v\n%s", r.status, err, r.err)
+	}
+	if again := solve(good); again.out != r.out {
+		t.Error("the same problem has two plans")
+	}
+	for _, c := range []struct{ from, to, field string }{
+		{`"step_minutes":5`, `"step_minutes":-5`, "step_minutes"},
+		{`"intervals":2`, `"intervals":0`, "intervals"},
+		{`[40,50]`, `[40]`, "price_usd_per_mwh"},
+		{`"node":"site"`, `"node":"nowhere"`, "node"},
+		{`"count":3`, `"count":-3`, "count"},
+		{`"power_kw":3`, `"power_kw":"three"`, "power_kw"},
+		{`"limit_kw":100`, `"limit_kw":-1`, "limit_kw"},
+		{`"initial":{"sleep":3}`, `"initial":{"sleep":2}`, "initial"},
+		{`"jobs":[]}`, `"jobs":[]`, "JSON"},
+	} {
+		if !strings.Contains(good, c.from) {
+			t.Fatalf("%s is not in the problem", c.from)
+		}
+		r := solve(strings.Replace(good, c.from, c.to, 1))
+		if r.status != 2 || strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, c.field) || r.out != "" {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", c.to, r.status, r.out, r.err)
+		}
+	}
+	if r := run(t, "dispatch", "solve", filepath.Join(dir, "none")); r.status != 2 || strings.Count(r.err, "\n") != 1 {
+		t.Errorf("no file: status %d, %q", r.status, r.err)
+	}
+}
+
+// Every command that has --json prints JSON with it.
+func TestJSON(t *testing.T) {
+	dir := t.TempDir()
+	s := up(t, demoArgs(dir)...)
+	running(t, s)
+	must(t, s.on("curtail", "--limit", "13MW", "--for", "1h", "--id", "one")...)
+	ms, err := s.machines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := s.jobs()
+	if err != nil || len(js) == 0 {
+		t.Fatalf("jobs: %v, %v", js, err)
+	}
+	task := filepath.Join(t.TempDir(), "task.yaml")
+	if err := os.WriteFile(task, []byte("run: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(config, []byte("site: {name: mine}\nnodes:\n  - {name: grid, limit: 1MW}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string][]string{
+		"status":         s.on(),
+		"curtail":        s.on("--limit", "12MW", "--for", "10m", "--preview"),
+		"curtail list":   s.on(),
+		"job submit":     s.on(task),
+		"job list":       s.on(),
+		"job show":       s.on(js[0].ID),
+		"machine list":   s.on(),
+		"machine show":   s.on(ms[0].Name),
+		"decisions":      s.on(),
+		"alarms":         s.on("--all"),
+		"ledger balance": s.on(),
+		"config check":   {config},
+	}
+	for _, name := range jsonCommands(t, nil) {
+		args, ok := cases[name]
+		if !ok {
+			t.Errorf("sluice %s has --json and is not tried here", name)
+			continue
+		}
+		delete(cases, name)
+		r := run(t, append(append(strings.Fields(name), args...), "--json")...)
+		var v any
+		if err := json.Unmarshal([]byte(r.out), &v); r.status != 0 || err != nil {
+			t.Errorf("sluice %s --json: status %d, %v\n%.300s%s", name, r.status, err, r.out, r.err)
+		}
+		if r.err != "" {
+			t.Errorf("sluice %s --json complains: %s", name, r.err)
+		}
+	}
+	for name := range cases {
+		t.Errorf("sluice %s has no --json", name)
+	}
+	// What is asked of a site that is not there fails in one line.
+	if r := run(t, "status", "--json", "--server", fmt.Sprintf("http://127.0.0.1:%d", freePort(t))); r.status != 1 || r.out != "" || strings.Count(r.err, "\n") != 1 {
+		t.Errorf("without a site: status %d, %q, %q", r.status, r.out, r.err)
+	}
+	for _, path := range []string{"/openapi.json", "/healthz"} {
+		b, err := s.raw("GET", path, nil)
+		var v any
+		if err != nil || path == "/openapi.json" && json.Unmarshal(b, &v) != nil {
+			t.Errorf("%s: %v\n%.200s", path, err, b)
+		}
+	}
+	if b, err := s.raw("GET", "/metrics", nil); err != nil || !strings.Contains(string(b), "\nsluice_") {
+		t.Errorf("/metrics: %v\n%.200s", err, b)
+	}
+}
+
+var command = regexp.MustCompile(`(?m)^  ([a-z-]+) +\S`)
+
+// jsonCommands finds the commands that know --json by the help of each.
+func jsonCommands(t testing.TB, path []string) []string {
+	t.Helper()
+	help := must(t, append(slices.Clone(path), "--help")...)
+	var out []string
+	if regexp.MustCompile(`(?m)^ +--json\b`).MatchString(help) {
+		out = append(out, strings.Join(path, " "))
+	}
+	if _, list, ok := strings.Cut(help, "Available Commands:\n"); ok {
+		list, _, _ = strings.Cut(list, "\n\n")
+		for _, m := range command.FindAllStringSubmatch(list, -1) {
+			if m[1] != "help" && m[1] != "completion" {
+				out = append(out, jsonCommands(t, append(slices.Clone(path), m[1]))...)
+			}
+		}
+	}
+	return out
+}
