@@ -237,6 +237,35 @@ func (s *Service) Jobs() []Job {
 	return out
 }
 
+// Open returns the jobs that have not ended, the oldest first: what a plan is made
+// of, however long the list of ended ones has grown.
+func (s *Service) Open() []Job {
+	s.refresh()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Job
+	for _, e := range s.jobs {
+		if !e.Job.State.Ended() {
+			out = append(out, e.view())
+		}
+	}
+	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(a.number(), b.number()) })
+	return out
+}
+
+// Counts returns how many jobs are in each state.
+func (s *Service) Counts() map[State]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[State]int{}
+	for _, e := range s.jobs {
+		out[e.Job.State]++
+	}
+	return out
+}
+
+func (j Job) number() int { return jobNumber(j.ID) }
+
 // Job returns one job. Errors: NotFound.
 func (s *Service) Job(id string) (Job, error) {
 	s.mu.Lock()

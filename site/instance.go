@@ -187,7 +187,7 @@ func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now tim
 	power := s.atMeter(h.perUnit()).KW()
 	d.Modes = []dispatch.Mode{{Name: sluice.ModeIdle, PowerKW: idle, USDPerHour: dispatch.Const(0)}}
 	queued, held := 0, 0
-	for _, j := range s.o.Compute.Jobs() {
+	for _, j := range s.o.Compute.Open() {
 		if j.Class != h.spec.Name || j.State.Ended() || j.State == compute.Stopping {
 			continue
 		}

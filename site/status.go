@@ -47,7 +47,7 @@ func (s *Site) Status() Status { return *s.status.Load() }
 func (s *Site) publish(now time.Time) {
 	s.mu.Lock()
 	by := s.sum()
-	jobs := s.o.Compute.Jobs()
+	jobs := s.o.Compute.Open()
 	m := s.margins(now, by, jobs)
 	load, source := s.load(s.root(), by, now)
 	st := &Status{
@@ -79,8 +79,8 @@ func (s *Site) publish(now time.Time) {
 			}
 		}
 	}
-	for _, j := range jobs {
-		st.Jobs[string(j.State)]++
+	for state, n := range s.o.Compute.Counts() {
+		st.Jobs[string(state)] = n
 	}
 	for _, f := range s.o.Feeds.Status(now) {
 		note := f.Note

@@ -201,7 +201,7 @@ func (s *Site) sample(now time.Time, by sums) {
 	}
 	s.lastSample = now.Truncate(time.Minute)
 	load, _ := s.load(s.root(), by, now)
-	m := s.margins(now, by, s.o.Compute.Jobs())
+	m := s.margins(now, by, s.o.Compute.Open())
 	s.newSamples = append(s.newSamples, Sample{
 		At: s.lastSample, LimitKW: s.limitAt(s.root(), now).KW(), LoadKW: load.KW(),
 		MiningKW: by.mining.KW(), AIKW: by.ai.KW(), PriceUSDPerMWh: m.price,
