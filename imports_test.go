@@ -31,13 +31,13 @@ var mayImport = map[string][]string{
 
 	// Drivers, feeds and executors know their contract and nothing of each other;
 	// device/cgminer is the wire that two dialects share.
-	"device/…":             {".", "device", "device/cgminer"},
-	"feed/…":               {".", "feed"},
-	"compute/…":            {".", "compute"},
-	"sim/hosts":            {".", "compute"},
-	"sim/replay":           {".", "feed"},
-	"examples/…":           {},
-	"cmd/sluice":           {"…"}, // the only place that names concrete ones
+	"device/…":   {".", "device", "device/cgminer"},
+	"feed/…":     {".", "feed"},
+	"compute/…":  {".", "compute"},
+	"sim/hosts":  {".", "compute"},
+	"sim/replay": {".", "feed"},
+	"examples/…": {},
+	"cmd/sluice": {"…"}, // the only place that names concrete ones
 }
 
 // outside holds which packages may import from outside the module and the

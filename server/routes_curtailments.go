@@ -55,7 +55,8 @@ func (o Order) order(now time.Time) (site.CurtailmentOrder, error) {
 		if !out.From.IsZero() {
 			begin = out.From
 		}
-		out.Until = begin.Add(time.Duration(o.ForS * float64(time.Second)))
+		out.For = time.Duration(o.ForS * float64(time.Second)) // from when the site begins it
+		out.Until = begin.Add(out.For)
 	}
 	if !out.Until.After(start) {
 		return bad("the order would be over before it begins", "it is "+now.Format(time.RFC3339)+" at the site")

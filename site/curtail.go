@@ -108,6 +108,9 @@ func (s *Site) newOrder(o CurtailmentOrder, now time.Time) (*curtailment, error)
 	if o.From.IsZero() || o.From.Before(now) {
 		o.From = now
 	}
+	if o.For > 0 {
+		o.Until = o.From.Add(o.For)
+	}
 	if o.Limit < 0 {
 		return nil, sluice.Errorf(sluice.Invalid, "give 0 or more", "a limit of %v", o.Limit)
 	}

@@ -51,7 +51,7 @@ func (s *Site) settle(ctx context.Context, now time.Time) error {
 			return nil
 		}
 		mine, rest := p.split(end)
-		iv := s.interval(mine, end)
+		iv := s.interval(mine, end, now)
 		uses := s.o.Compute.Meter(end)
 		iv.Jobs = jobUses(uses)
 		entries, err := ledger.Settle(s.o.Name, iv)
@@ -62,7 +62,7 @@ func (s *Site) settle(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		wctx, cancel := context.WithTimeout(ctx, storeWait)
+		wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
 		err = s.o.Store.Settle(wctx, entries, uses, rec, rest)
 		cancel()
 		if err != nil {
@@ -104,10 +104,8 @@ func (p Progress) split(end time.Time) (mine, rest Progress) {
 }
 
 // interval is what the books are told of an interval.
-func (s *Site) interval(p Progress, end time.Time) ledger.Interval {
-	// The price in force over the interval, as known when it has ended.
-	price := s.o.Feeds.At(feed.RealTimePrice, end.Add(-time.Nanosecond))
-	hp := s.o.Feeds.Hashprice(end.Add(-time.Nanosecond))
+func (s *Site) interval(p Progress, end, now time.Time) ledger.Interval {
+	price, hp := s.priced(end.Add(-time.Nanosecond), now)
 	wh := func(ws int64) sluice.WattHours { return sluice.WattHours(sluice.MulDiv(ws, 1, 3600)) }
 	return ledger.Interval{
 		From: p.From, To: end,
@@ -116,9 +114,29 @@ func (s *Site) interval(p Progress, end time.Time) ledger.Interval {
 		EnergyPrice: sluice.EnergyPriceOf(price.Value), PriceOrigin: price.Origin,
 		PricePublished: price.AsOf, PriceEstimated: price.Estimated || price.Stale || !price.Known,
 		TeraHashes: p.HashTH, Hashprice: sluice.HashpriceFromUSD(hp.Value),
-		HashpriceOrigin: hp.Origin, HashpriceEstimated: hp.Estimated || hp.Stale,
+		HashpriceOrigin: hp.Origin, HashpriceEstimated: hp.Estimated || hp.Stale || !hp.Known,
 		PoolFeePPM: int64(math.Round(s.o.PoolFee * 1e6)),
 	}
+}
+
+// priced returns the price of power and the hashprice that were in force at t, as
+// they were known then. A process that has started since knows only what its
+// feeds say now: what they say of t, else what holds now, as an estimate.
+func (s *Site) priced(t, now time.Time) (price, hp feed.Value) {
+	price, hp = s.o.Feeds.At(feed.RealTimePrice, t), s.o.Feeds.Hashprice(t)
+	later := func(v *feed.Value, q feed.Quantity, present feed.Value) {
+		if v.Known && !v.Stale {
+			return
+		}
+		if k := s.o.Feeds.Known(q, t, now); k.Known {
+			*v = k
+		} else if !v.Known {
+			*v, v.Estimated = present, true
+		}
+	}
+	later(&price, feed.RealTimePrice, s.o.Feeds.At(feed.RealTimePrice, now))
+	later(&hp, feed.Hashprice, s.o.Feeds.Hashprice(now))
+	return price, hp
 }
 
 // gap books the time in which no Sluice ran, after a restart: energy at the
@@ -202,7 +220,7 @@ func (s *Site) correct(ctx context.Context, now time.Time) error {
 		rec.Interval, rec.EnergyPrice, rec.PriceOrigin = iv, next, price.Origin
 		rec.Corrections++
 		rec.EnergyCost = iv.MeterWh.Cost(next)
-		wctx, cancel := context.WithTimeout(ctx, storeWait)
+		wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
 		err = s.o.Store.Settle(wctx, entries, nil, rec, Progress{})
 		cancel()
 		if err != nil {

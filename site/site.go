@@ -140,6 +140,7 @@ type Site struct {
 	ops      sync.WaitGroup
 	fan      chan struct{}
 	kick     chan struct{}
+	polled   chan struct{} // closed after the first sweep of RunPolls
 	pollNext int
 }
 
@@ -153,7 +154,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
 		unsaved: map[string]MachineRow{}, seenOrders: map[string]bool{},
-		fan: make(chan struct{}, o.FanOut), kick: make(chan struct{}, 1),
+		fan: make(chan struct{}, o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}
 	s.alarms.init()

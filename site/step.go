@@ -84,6 +84,13 @@ func (s *Site) replanPause() time.Duration {
 // Run turns the loop until ctx ends: every period of wall time, and at once
 // when something calls for it. clock tells the site time of a turn.
 func (s *Site) Run(ctx context.Context, now func() time.Time, period time.Duration) {
+	// The first turn waits a moment for the first readings: what the meter shows
+	// is then somebody's.
+	select {
+	case <-ctx.Done():
+	case <-s.polled:
+	case <-time.After(firstLook):
+	}
 	t := time.NewTicker(period)
 	defer t.Stop()
 	for ctx.Err() == nil {
@@ -99,17 +106,21 @@ func (s *Site) Run(ctx context.Context, now func() time.Time, period time.Durati
 	s.ops.Wait()
 }
 
+// firstLook is how long the first turn waits for readings: a dead machine takes
+// longer to be sure of.
+const firstLook = 2 * time.Second
+
 // RunPolls polls all machines again and again until ctx ends, a sweep in each
 // period of wall time, spread over it so that the loop is never crowded out.
 func (s *Site) RunPolls(ctx context.Context, now func() time.Time, period time.Duration) {
 	const slices = 20
 	n := (len(s.miners) + slices - 1) / slices
 	if n == 0 {
+		close(s.polled)
 		return
 	}
-	// The first sweep is made at once: until then the site knows nothing.
 	s.Poll(ctx, now, len(s.miners))
-	s.Kick()
+	close(s.polled)
 	t := time.NewTicker(period / slices)
 	defer t.Stop()
 	for {
@@ -154,7 +165,7 @@ func (s *Site) keep(ctx context.Context, now time.Time) error {
 		// The disk does not answer: what a limit needs goes out before it is tried.
 		s.launch(ctx, false)
 	}
-	wctx, cancel := context.WithTimeout(ctx, storeWait)
+	wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
 	err := s.o.Store.SaveTurn(wctx, t)
 	cancel()
 	if err != nil {
@@ -181,7 +192,8 @@ func (s *Site) keep(ctx context.Context, now time.Time) error {
 }
 
 // storeWait is the wall time for which a turn waits for the database: the loop
-// must not stand still while somebody holds it.
+// must not stand still while somebody holds it. A write that has begun is not cut
+// off by the end of the program: it is no failure of the disk.
 const storeWait = time.Second
 
 // persistEvery is the wall time after which a quiet turn is kept all the same,

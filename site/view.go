@@ -226,6 +226,7 @@ type CurtailmentOrder struct {
 	Limit   sluice.Watts
 	From    time.Time // zero: now
 	Until   time.Time
+	For     time.Duration // when above 0 it stands for Until, from when the order begins
 	By, Why string
 }
 
