@@ -198,7 +198,30 @@ func (e *entry) store(points map[Quantity][]Point, orders []Order, err error, no
 	e.orders = orders
 	for q, ps := range points {
 		if len(ps) > 0 { // a quantity that is missing this time keeps its last good points, and ages
-			e.points[q] = ps
+			e.points[q] = follow(e.points[q], ps)
 		}
 	}
+}
+
+// follow takes over from the points of the fetch before what a reader needs that
+// asks for a moment ago: a turn that began before this fetch, or an interval that
+// has just ended. What is only said again was known before, and an observation
+// holds until the next.
+func follow(old, ps []Point) []Point {
+	i := 0
+	for j := range ps {
+		p := &ps[j]
+		for i < len(old) && old[i].From.Before(p.From) {
+			i++
+		}
+		alone := (j == 0 || !ps[j-1].From.Equal(p.From)) && (j == len(ps)-1 || !ps[j+1].From.Equal(p.From))
+		if alone && i < len(old) && old[i].From.Equal(p.From) && old[i].To.Equal(p.To) && old[i].Value == p.Value &&
+			old[i].Published.Before(p.Published) {
+			p.Published = old[i].Published
+		}
+	}
+	if n := len(old); n > 0 && old[n-1].To.IsZero() && old[n-1].From.Before(ps[0].From) {
+		ps = append([]Point{old[n-1]}, ps...)
+	}
+	return ps
 }
