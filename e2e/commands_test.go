@@ -61,6 +61,7 @@ func TestDispatchSolve(t *testing.T) {
 
 // Every command that has --json prints JSON with it.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := up(t, demoArgs(dir)...)
 	running(t, s)

@@ -67,6 +67,7 @@ func untouched(t testing.TB, s *server, runs map[string]string) {
 // An order from the command line is obeyed, nobody who was sold firm AI notices,
 // and its record says when each kW went. A preview of it changes nothing.
 func TestCurtailment(t *testing.T) {
+	t.Parallel()
 	s := up(t, demoArgs(t.TempDir(), "--speed", "20", "--start", "2023-08-18T08:00:00Z")...)
 	running(t, s)
 	sold := firm(t, s)
@@ -166,6 +167,7 @@ func TestCurtailment(t *testing.T) {
 // Ctrl-C stops the demo; its clock, its miners, its jobs and its books go on
 // where they stopped. A kill does no harm to the books either.
 func TestDemoGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
 	s := up(t, demoArgs(dir, "--speed", "600")...)
 	running(t, s)
@@ -249,6 +251,7 @@ func TestDemoGoesOn(t *testing.T) {
 
 // The backup of a running demo, restored, is the same site.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := up(t, demoArgs(filepath.Join(dir, "first"), "--speed", "300")...)
 	running(t, s)

@@ -139,6 +139,7 @@ func TestStrangers(t *testing.T) {
 // Alarms reach a webhook, also one that fails at first, and it hears when they
 // are over.
 func TestWebhook(t *testing.T) {
+	t.Parallel()
 	type message struct {
 		Site  string `json:"site"`
 		Alarm struct {

@@ -13,6 +13,7 @@ import (
 // Ctrl-C gives a running job its grace, and the job goes on from its checkpoint
 // at the next start; the miners stay as they are meanwhile, and so do orders.
 func TestCtrlC(t *testing.T) {
+	t.Parallel()
 	site := newRealSite(t, 6, 20, "")
 	s := up(t, site.args()...)
 	self, err := os.Executable()
@@ -96,6 +97,7 @@ func TestCtrlC(t *testing.T) {
 
 // --follow shows a job's output and ends as the job does.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	site := newRealSite(t, 2, 20, "")
 	s := up(t, site.args()...)
 	for name, want := range map[string]struct {
