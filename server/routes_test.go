@@ -155,10 +155,10 @@ func TestCurtailmentOrders(t *testing.T) {
 		want   site.CurtailmentOrder
 	}{
 		{`{"limit_kw":4000,"for_s":1800,"by":"ann","why":"grid","id":"g-1","node":"site"}`, 201,
-			site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: t0.Add(30 * time.Minute), By: "ann", Why: "grid"}},
+			site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: t0.Add(30 * time.Minute), For: 30 * time.Minute, By: "ann", Why: "grid"}},
 		{`{"limit_kw":0,"until":"2023-08-25T23:00:00+02:00"}`, 201, site.CurtailmentOrder{Until: t0.Add(time.Hour), By: "api"}},
 		{`{"limit_kw":1.5,"from":"2023-08-25T22:00:00Z","for_s":60}`, 201,
-			site.CurtailmentOrder{Limit: 1500, From: t0.Add(2 * time.Hour), Until: t0.Add(2*time.Hour + time.Minute), By: "api"}},
+			site.CurtailmentOrder{Limit: 1500, From: t0.Add(2 * time.Hour), Until: t0.Add(2*time.Hour + time.Minute), For: time.Minute, By: "api"}},
 		{`{"limit_kw":4000}`, 422, site.CurtailmentOrder{}},
 		{`{"limit_kw":4000,"for_s":0}`, 422, site.CurtailmentOrder{}},
 		{`{"limit_kw":4000,"for_s":60,"until":"2023-08-25T23:00:00Z"}`, 422, site.CurtailmentOrder{}},

@@ -48,7 +48,7 @@ func BenchmarkDay(b *testing.B) {
 func TestDay(t *testing.T) {
 	hours := 24
 	if raceEnabled {
-		hours = 2
+		hours = 1
 	}
 	w := demoSize(t, steps(30, 30, 110, 394, 1005, 58, 30, 25, 40, 60, 95, 120, 30))
 	w.run(10*time.Minute, time.Minute)
