@@ -138,7 +138,7 @@ func (s *Site) admitJobs(ctx context.Context, now time.Time, by sums) {
 	if len(orders) == 0 {
 		return
 	}
-	wctx, cancel := context.WithTimeout(ctx, storeWait)
+	wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
 	defer cancel()
 	for i, err := range s.o.Compute.Apply(wctx, now, orders) {
 		st := chosen[i]
