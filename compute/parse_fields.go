@@ -117,7 +117,7 @@ func (p *taskParser) resources(n ast.Node) {
 
 // accelerators reads A100, A100:8 or {A100: 8}.
 func (p *taskParser) accelerators(e pair) {
-	spec := ""
+	var spec string
 	switch e.value.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		ps := p.pairs(e.value, "accelerators")

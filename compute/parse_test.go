@@ -11,7 +11,7 @@ import (
 )
 
 func TestParseTask(t *testing.T) {
-	got, err := ParseTask([]byte(`# what SkyPilot's users write
+	_, err := ParseTask([]byte(`# what SkyPilot's users write
 name: train-1
 num_nodes: 1
 workdir: .
@@ -39,7 +39,7 @@ run: |
 	if !strings.HasPrefix(err.Error(), "job.yaml:15:") {
 		t.Errorf("error %q, want its place", err)
 	}
-	got, err = ParseTask([]byte("name: train-1\nresources:\n  infra: aws\n  accelerators: {A100: 8}\n  cpus: 4+\n  memory: 16+\n"+
+	got, err := ParseTask([]byte("name: train-1\nresources:\n  infra: aws\n  accelerators: {A100: 8}\n  cpus: 4+\n  memory: 16+\n"+
 		"  use_spot: true\nenvs:\n  EPOCHS: 20\n  RATE: 0.10\n  ON: yes\n  EMPTY: ''\nsetup: |\n  pip list\nrun: |\n  a\n  b\n"), "job.yaml")
 	if err != nil {
 		t.Fatal(err)

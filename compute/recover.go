@@ -106,7 +106,7 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.mu.Lock(); s.idle.Broadcast(); s.mu.Unlock() })
 	defer stop()
 	s.mu.Lock()
-	left := 0
+	var left int
 	for {
 		left = 0
 		for _, e := range s.active {

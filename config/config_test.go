@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -38,7 +39,7 @@ func TestGolden(t *testing.T) {
 			c, err := Parse(data, filepath.Base(path))
 			got := ""
 			if err != nil {
-				if _, ok := err.(Errors); !ok || sluice.KindOf(err) != sluice.Invalid {
+				if _, ok := errors.AsType[Errors](err); !ok || sluice.KindOf(err) != sluice.Invalid {
 					t.Fatalf("%T of the kind %d: %v", err, sluice.KindOf(err), err)
 				}
 				got = err.Error() + "\n"
@@ -250,7 +251,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data, "f.yaml")
 		if err != nil {
-			es, ok := err.(Errors)
+			es, ok := errors.AsType[Errors](err)
 			if !ok || len(es) == 0 {
 				t.Fatalf("%T", err)
 			}

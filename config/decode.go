@@ -313,10 +313,7 @@ func (d *decoder) text(s string, v reflect.Value, path string, f field) {
 		panic("config: no reader for " + v.Type().String())
 	}
 	if err != nil {
-		w, ok := err.(*wrong)
-		if !ok {
-			w = &wrong{msg: err.Error()}
-		}
+		w := asWrong(err)
 		d.bad(path, w.suggestion, "%s: %s", path, w.msg)
 		return
 	}

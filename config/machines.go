@@ -170,7 +170,7 @@ func (d *decoder) checkMachines(c *Config, classes []string) {
 		}
 		ms, err := m.expand()
 		if err != nil {
-			w := err.(*wrong)
+			w := asWrong(err)
 			d.bad(p+".address", w.suggestion, "%s.address: %s", p, w.msg)
 			continue
 		}

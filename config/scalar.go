@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -15,6 +16,13 @@ import (
 type wrong struct{ msg, suggestion string }
 
 func (w *wrong) Error() string { return w.msg }
+
+func asWrong(err error) *wrong {
+	if w, ok := errors.AsType[*wrong](err); ok {
+		return w
+	}
+	return &wrong{msg: err.Error()}
+}
 
 var powerForm = regexp.MustCompile(`^(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
 

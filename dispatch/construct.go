@@ -14,7 +14,6 @@ type builder struct {
 	plans schedules
 	base  []float64 // rewards before what is not allowed
 	space []float64
-	other []float64
 	path  []uint8
 	spans []span
 	lanes []lane

@@ -76,10 +76,8 @@ func (s *state) room(node int, out []float64) []float64 {
 	}
 	for _, n := range s.p.nodes[node].up {
 		limit, load := s.p.nodes[n].limit, s.load[n]
-		if limit != nil {
-			for t, l := range limit {
-				out[t] = min(out[t], l-load[t])
-			}
+		for t, l := range limit {
+			out[t] = min(out[t], l-load[t])
 		}
 		if n == s.p.root {
 			for t, l := range s.top {

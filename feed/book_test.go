@@ -23,7 +23,6 @@ var t0 = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 type script struct {
 	mu     sync.Mutex
 	points map[feed.Quantity][]feed.Point
-	orders []feed.Order
 	err    error
 	asked  []time.Time
 	wait   bool // until the context ends

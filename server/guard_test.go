@@ -138,12 +138,11 @@ func TestSecurityHeaders(t *testing.T) {
 }
 
 func TestWithoutAConnectionNobodyIsLocal(t *testing.T) {
-	srv, err := New(Options{Site: newFakeSite(), Now: nil})
-	if err == nil {
+	if _, err := New(Options{Site: newFakeSite(), Now: nil}); err == nil {
 		t.Fatal("a server without a clock")
 	}
 	r := newRig(t, nil)
-	srv = r.srv
+	srv := r.srv
 	w := httptest.NewRecorder()
 	srv.Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1:8420/api/v1/site", nil))
 	if w.Code != 403 {

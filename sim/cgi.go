@@ -111,10 +111,10 @@ func (f *Fleet) configure(m *machine, body []byte) (int, []byte) {
 		key = "bitmain-work-mode"
 	}
 	mode := strings.Trim(string(c[key]), `"`)
-	switch {
-	case m.fault == Refuses:
+	switch m.fault {
+	case Refuses:
 		return no("Set config error!")
-	case m.fault == Ignores:
+	case Ignores:
 		return http.StatusOK, []byte(`{"stats":"success","code":"M000","msg":"OK!"}`)
 	}
 	delete(c, "miner-mode")

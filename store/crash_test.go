@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -148,7 +149,7 @@ func killWhileWriting(t *testing.T, dir string, after int, moment time.Duration,
 			time.AfterFunc(moment, func() { _ = child.Process.Kill() })
 		}
 	}
-	if err := lines.Err(); err != nil && err != io.EOF {
+	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	_ = child.Wait()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -50,11 +51,12 @@ type checked struct {
 
 func configCheck(w io.Writer, file string, asJSON bool) error {
 	c, err := config.Load(file)
-	mistakes, listed := err.(config.Errors)
+	mistakes, listed := errors.AsType[config.Errors](err)
 	if err != nil && !listed {
 		return err // the file cannot be read at all
 	}
-	if asJSON {
+	switch {
+	case asJSON:
 		r := checked{File: file, OK: err == nil, Mistakes: mistakes, Warnings: []config.Mistake{}}
 		if err == nil {
 			s := c.Summary()
@@ -65,12 +67,12 @@ func configCheck(w io.Writer, file string, asJSON bool) error {
 		if err := e.Encode(r); err != nil {
 			return err
 		}
-	} else if err == nil {
+	case err == nil:
 		for _, m := range c.Warnings {
 			fmt.Fprintf(w, "%s (warning)\n", m)
 		}
 		fmt.Fprintf(w, "%s: OK: %s\n", file, c.Summary())
-	} else {
+	default:
 		for _, m := range mistakes {
 			fmt.Fprintln(w, m)
 		}

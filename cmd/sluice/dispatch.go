@@ -108,7 +108,7 @@ func writePlan(stdout io.Writer, name string, plan *dispatch.Plan) error {
 	if err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
-	defer os.Remove(f.Name()) // fails once it is renamed
+	defer func() { _ = os.Remove(f.Name()) }() // fails once it is renamed
 	_, err = f.Write(b.Bytes())
 	if err == nil {
 		err = f.Chmod(0o644)

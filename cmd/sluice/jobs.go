@@ -131,7 +131,7 @@ func followJob(ctx context.Context, c *client, w io.Writer, id string, from int6
 		return err
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // to stop looking is no failure
 	}
 	j, _, err := askFor[compute.Job](ctx, c, http.MethodGet, "/jobs/"+url.PathEscape(id), nil)
 	if err != nil {

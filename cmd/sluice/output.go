@@ -152,7 +152,6 @@ func (i ink) paint(code, s string) string {
 func (i ink) bold(s string) string { return i.paint("1", s) }
 func (i ink) warn(s string) string { return i.paint("33", s) }
 func (i ink) bad(s string) string  { return i.paint("1;31", s) }
-func (i ink) dim(s string) string  { return i.paint("2", s) }
 
 // figure prints a number with commas between thousands.
 func figure(v float64, decimals int) string {

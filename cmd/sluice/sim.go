@@ -71,12 +71,12 @@ func simDevices(c *cobra.Command, f simFlags) error {
 	if err != nil {
 		return err
 	}
-	defer fleet.Close()
+	defer func() { _ = fleet.Close() }()
 	meter, err := sim.StartMeter("127.0.0.1:0", func() float64 { return float64(fleet.NodePower("site", clock.Now())) })
 	if err != nil {
 		return err
 	}
-	defer meter.Close()
+	defer func() { _ = meter.Close() }()
 	var b strings.Builder
 	if err := writeSimConfig(&b, f, models, specs, fleet, meter.Address()); err != nil {
 		return err

@@ -158,7 +158,7 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	}
 	defer trace.Close()
 	argv := append(append([]string{}, x.cfg.Shim...), dir)
-	cmd := exec.Command(argv[0], argv[1:]...) // not CommandContext: it must outlive us
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it must outlive us
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOMAXPROCS=2"}
 	cmd.Stdout, cmd.Stderr = trace, trace

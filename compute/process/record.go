@@ -47,7 +47,7 @@ func childrenUsage() (cpuSec float64, maxRSS int64) {
 		return 0, 0
 	}
 	sec := float64(ru.Utime.Sec+ru.Stime.Sec) + float64(ru.Utime.Usec+ru.Stime.Usec)/1e6
-	return sec, int64(ru.Maxrss) * rssUnit
+	return sec, int64(ru.Maxrss) * rssUnit //nolint:unconvert // 32 bits on some machines
 }
 
 // boundedLog takes the output of a job through a pipe and appends it to a file

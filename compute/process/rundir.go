@@ -161,7 +161,7 @@ func writeJSON(dir, name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	defer os.Remove(f.Name()) // gone after the rename
+	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
 	_, err = f.Write(b)
 	return errors.Join(err, commit(f, filepath.Join(dir, name)))
 }

@@ -275,9 +275,10 @@ func (m *Miner) set(ctx context.Context, mode string, prior device.Prior) error 
 	if mode == sluice.ModeSleep {
 		return v.post(ctx, now.with(workSleep))
 	}
-	was, want, lost := conf(nil), workNormal, false
+	want, lost := workNormal, false
 	if len(prior) > 0 {
-		if was, err = parseConf(prior); err != nil {
+		was, err := parseConf(prior)
+		if err != nil {
 			return &sluice.Error{Kind: sluice.Invalid, Msg: "reading the prior configuration of " + m.web.addr, Cause: err}
 		}
 		if d := was.mode(); d != "" && d != workSleep {

@@ -77,10 +77,10 @@ func (v *visit) authorized(ctx context.Context, method, path string, body []byte
 			return nil, err
 		}
 	}
-	switch {
-	case status == http.StatusOK:
+	switch status {
+	case http.StatusOK:
 		return b, nil
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, &sluice.Error{Kind: sluice.Invalid, Msg: "HTTP " + strconv.Itoa(status), Hint: "check user and password of this machine",
 			Cause: &device.RefusedError{Why: "user or password not accepted"}}
 	}

@@ -28,7 +28,10 @@ import (
 // A job that was told to stop is not done, so it does not exit with 0.
 const exitPreempted = 143
 
-func main() {
+func main() { os.Exit(exitStatus()) }
+
+// exitStatus runs the job; its defers have run when the process ends.
+func exitStatus() int {
 	// SIGTERM is only noted: an epoch takes milliseconds, and what is begun is
 	// finished and saved.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -39,11 +42,12 @@ func main() {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		os.Exit(exitPreempted)
+		return exitPreempted
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "digits:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 type settings struct {
@@ -140,8 +144,11 @@ func resume(file string, fresh state) (state, error) {
 	}
 	defer f.Close()
 	var s state
-	if err := gob.NewDecoder(f).Decode(&s); err != nil || s.Net == nil {
-		return fresh, fmt.Errorf("the checkpoint %s is damaged: %v", file, err)
+	if err := gob.NewDecoder(f).Decode(&s); err != nil {
+		return fresh, fmt.Errorf("the checkpoint %s is damaged: %w", file, err)
+	}
+	if s.Net == nil {
+		return fresh, fmt.Errorf("the checkpoint %s is damaged: it has no net", file)
 	}
 	return s, nil
 }
@@ -152,7 +159,7 @@ func save(file string, s state) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // gone after the rename
+	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
 	err = gob.NewEncoder(f).Encode(s)
 	if err == nil {
 		err = f.Sync()

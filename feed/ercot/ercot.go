@@ -200,7 +200,7 @@ func (c *collector) report(names []string, rows [][]any, point string) error {
 		if !ok {
 			continue // not known
 		}
-		q, d, end := feed.DayAheadPrice, time.Hour, time.Time{}
+		q, d := feed.DayAheadPrice, time.Hour
 		day, err := time.Parse(time.DateOnly, str(row[date]))
 		if err != nil {
 			return fmt.Errorf("row %d: %q is no date", i+1, str(row[date]))
@@ -225,7 +225,7 @@ func (c *collector) report(names []string, rows [][]any, point string) error {
 		if !ok {
 			return fmt.Errorf("row %d: the hour ending %d does not exist on %s", i+1, h, str(row[date]))
 		}
-		end = begin.Add(time.Hour)
+		end := begin.Add(time.Hour)
 		if q == feed.RealTimePrice {
 			end = begin.Add(time.Duration(n) * d)
 		}

@@ -9,6 +9,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -95,7 +96,7 @@ func parseMarket(data []byte) (map[feed.Quantity][]feed.Point, error) {
 	out := map[feed.Quantity][]feed.Point{}
 	for {
 		rec, err := in.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {
