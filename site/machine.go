@@ -16,7 +16,6 @@ type node struct {
 	meterAt time.Time
 	pending sluice.Watts // increases under way that the meter may not show yet
 	resid   sluice.Watts // meter less the sum of readings, smoothed, when all is quiet
-	quiet   time.Time    // since when nothing has been under way
 }
 
 // path calls f for the node and all above it.

@@ -117,7 +117,9 @@ func (s *Site) Pin(ctx context.Context, p Pin) error {
 		return fmt.Errorf("lock %s: %w", p.Machine, err)
 	}
 	s.pins[p.Machine] = p
-	s.o.Compute.Block(p.Machine, "locked by "+p.By+": "+p.Why)
+	if err := s.o.Compute.Block(p.Machine, "locked by "+p.By+": "+p.Why); err != nil {
+		return fmt.Errorf("lock %s: %w", p.Machine, err)
+	}
 	s.need("pin")
 	return nil
 }
@@ -190,7 +192,7 @@ func (s *Site) Release(ctx context.Context, name, by string) error {
 			s.unsaved[name] = m.row()
 		}
 	} else {
-		s.o.Compute.Block(name, "")
+		_ = s.o.Compute.Block(name, "") // the host may be gone since it was locked
 	}
 	s.log.Info("released", "machine", name, "by", by)
 	s.need("pin")

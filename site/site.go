@@ -114,7 +114,6 @@ type Site struct {
 	rampLeft     sluice.Watts // load that may still be woken in this minute
 	rampAt       time.Time
 	inflight     int
-	settledAt    time.Time // turns since which nothing is in flight
 	replan       string    // why the next turn must plan; empty: not
 	plannedFor   time.Time // start of the interval of the newest plan
 	plannedAt    time.Time

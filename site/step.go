@@ -16,7 +16,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	defer s.stepMu.Unlock()
 	began := time.Now()
 	if s.o.Sync {
-		s.o.Feeds.Refresh(ctx, now)
+		_ = s.o.Feeds.Refresh(ctx, now) // a feed that fails says so in the status
 		s.Poll(ctx, func() time.Time { return now }, len(s.miners))
 	}
 	s.readMeters(ctx, now)

@@ -31,7 +31,7 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 		if err != nil {
 			return compute.Job{}, err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		if err := s.UnpackWorkdir(dir); err != nil {
 			return compute.Job{}, err
 		}

@@ -120,7 +120,7 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 		return err
 	}
 	// The port first: nothing is touched when somebody else has it.
-	l, err := listen(f.listen)
+	l, err := listen(ctx, f.listen)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var p *parts
 	if f.demo {
 		p, err = demoParts(ctx, f, db)
@@ -184,8 +184,9 @@ func (f *upFlags) token() (string, error) {
 	return "", nil
 }
 
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, sluice.Errorf(sluice.Invalid, "is Sluice running already? give another address with --listen", "cannot listen on %s: %v", addr, rootCause(err))
 	}
