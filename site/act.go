@@ -170,6 +170,12 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 	case outcome == sluice.Accepted:
 		m.phase = verifying
 		m.act.nextCheck = at.Add(2 * time.Second)
+	case sluice.KindOf(err) == sluice.Conflict && m.act.tries < tries:
+		// Somebody else has the machine's session, perhaps a Sluice that was
+		// killed: it ends by itself, so the next turn asks again.
+		m.phase = verifying
+		m.readErr = err
+		m.act.deadline = at
 	case errors.As(err, &refused) || outcome == sluice.Refused:
 		why := "no reason given"
 		if refused != nil {

@@ -120,6 +120,26 @@ func TestAlwaysLogsOff(t *testing.T) {
 	})
 }
 
+// TestSessionOfACallThatWasGivenUp: the caller leaves while the machine opens the
+// session; it is closed all the same, and nothing is sent in it.
+func TestSessionOfACallThatWasGivenUp(t *testing.T) {
+	f := &far{}
+	ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+	m := luxos.New(devicetest.Serve(t, func(command, parameter string) []byte {
+		if command == "logon" {
+			cancel()
+			<-ctx.Done()
+		}
+		return f.reply(command, parameter)
+	}))
+	if o, err := m.Set(ctx, sluice.ModeSleep, nil); o != sluice.Unknown || err == nil {
+		t.Errorf("Set = %q, %v", o, err)
+	}
+	if got := strings.Join(f.log(), ";"); got != "logon;logoff s1" {
+		t.Errorf("asked %s", got)
+	}
+}
+
 func TestRefusesToSleepTwice(t *testing.T) {
 	f := &far{answer: map[string]string{
 		"curtail": `{"STATUS":[{"STATUS":"E","Msg":"already curtailed"}],"id":1}`, "config": config("Sleep", "default"),

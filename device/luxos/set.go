@@ -144,7 +144,7 @@ func (m *Miner) logon(ctx context.Context) (string, error) {
 	tick := time.NewTicker(sessionPoll)
 	defer tick.Stop()
 	for {
-		r, err := m.api.Call(ctx, cgminer.Request{Command: "logon"})
+		r, err := m.callOut(ctx, cgminer.Request{Command: "logon"})
 		if err == nil {
 			s, _ := r.First("SESSION")
 			if id := s.String("SessionID"); id != "" {
@@ -162,6 +162,24 @@ func (m *Miner) logon(ctx context.Context) (string, error) {
 				Hint: "who else manages this machine? a session ends by itself after a minute"}
 		}
 	}
+}
+
+// callOut is a call whose answer is waited for a little beyond the end of the
+// context: a session that was opened and never heard of could not be closed.
+func (m *Miner) callOut(ctx context.Context, req cgminer.Request) (cgminer.Reply, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	long, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(logoffGrace):
+			cancel()
+		case <-long.Done():
+		}
+	})()
+	return m.api.Call(long, req)
 }
 
 func busy(err error) bool {
