@@ -3,8 +3,11 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +128,50 @@ func TestFollow(t *testing.T) {
 	}
 	if r := run(t, s.on("job", "submit", file)...); r.status != 2 || !strings.Contains(r.err, "task.yaml:2:1") || !strings.Contains(r.err, "workdir") {
 		t.Errorf("a misspelt task: status %d, %q", r.status, r.err)
+	}
+}
+
+// A server that is killed while it has a machine's only session open locks
+// itself out until the firmware ends that session. It asks again, and does not
+// leave the machine alone for half an hour.
+func TestSessionOfTheDead(t *testing.T) {
+	t.Parallel()
+	site := newRealSite(t, 6, 20, "")
+	config, err := os.ReadFile(site.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := regexp.MustCompile(`driver: luxos, address: 127.0.0.1, api_port: (\d+)`).FindSubmatch(config)
+	if port == nil {
+		t.Fatalf("no machine with sessions:\n%s", config)
+	}
+	conn, err := net.Dial("tcp", "127.0.0.1:"+string(port[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(`{"command":"logon"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(conn); err != nil || !strings.Contains(string(b), "SessionID") {
+		t.Fatalf("logging on: %s, %v", b, err)
+	}
+	s := up(t, site.args()...)
+	eventually(t, patience, func() error { return site.allMine(s.client) })
+	must(t, s.on("curtail", "--limit", "1kW", "--for", "1h")...)
+	eventually(t, 4*patience, func() error {
+		if n, err := site.asleep(); err != nil || n != site.miners {
+			return fmt.Errorf("%d of %d miners sleep (%v)", n, site.miners, err)
+		}
+		return nil
+	})
+	as, err := all[alarm](s.client, "/alarms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range as {
+		if strings.HasPrefix(a.Name, "command-") {
+			t.Errorf("alarm %s of %s: %s", a.Name, a.Subject, a.Text)
+		}
 	}
 }
