@@ -218,7 +218,8 @@ var thisMachine = compute.Host{Name: "this", Class: "cpu", Executor: "process", 
 
 func gpus(n int, seconds float64) compute.SubmitRequest {
 	return compute.SubmitRequest{Tenant: "acme", RateUSDHour: 1.234567, ExpectSeconds: seconds, Task: &compute.Task{
-		Name: "train", NumNodes: 1, Run: "x", Resources: compute.Resources{Accelerator: "A100", GPUs: n}}}
+		Name: "train", NumNodes: 1, Run: "x", Resources: compute.Resources{Accelerator: "A100", GPUs: n},
+	}}
 }
 
 func script(run string) compute.SubmitRequest {

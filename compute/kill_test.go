@@ -77,8 +77,10 @@ func server(dir string) (*compute.Service, *store.DB, error) {
 	}
 	host := thisMachine
 	host.Units = 6
-	svc := compute.New(compute.Config{Hosts: []compute.Host{host}, Executors: map[string]compute.Executor{"process": x},
-		Store: db.Jobs(), Dir: dir, Now: time.Now, Grace: 5 * time.Second, Path: os.Getenv("PATH")})
+	svc := compute.New(compute.Config{
+		Hosts: []compute.Host{host}, Executors: map[string]compute.Executor{"process": x},
+		Store: db.Jobs(), Dir: dir, Now: time.Now, Grace: 5 * time.Second, Path: os.Getenv("PATH"),
+	})
 	return svc, db, svc.Recover(ctx, time.Now())
 }
 

@@ -44,10 +44,12 @@ run: |
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Task{Name: "train-1", NumNodes: 1, Setup: "pip list\n", Run: "a\nb\n",
+	want := &Task{
+		Name: "train-1", NumNodes: 1, Setup: "pip list\n", Run: "a\nb\n",
 		Resources: Resources{Accelerator: "A100", GPUs: 8, CPUs: 4, MemoryGB: 16, UseSpot: true},
 		Envs:      map[string]string{"EPOCHS": "20", "RATE": "0.10", "ON": "yes", "EMPTY": ""},
-		Warnings:  []string{"job.yaml:3:3: infra means nothing on this site and is left aside"}}
+		Warnings:  []string{"job.yaml:3:3: infra means nothing on this site and is left aside"},
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("got  %+v\nwant %+v", got, want)
 	}

@@ -44,8 +44,10 @@ func TestRealLife(t *testing.T) {
 		t.Errorf("logs %q, %q", w.log(ok.ID), w.log(bad.ID))
 	}
 	env := w.appears(ok.ID, "env")
-	for _, want := range []string{"SLUICE_JOB_ID=" + ok.ID, "SKYPILOT_NODE_RANK=0", "SKYPILOT_NUM_NODES=1", "SKYPILOT_NODE_IPS=127.0.0.1",
-		"SKYPILOT_NUM_GPUS_PER_NODE=0", "SKYPILOT_TASK_ID=", "SLUICE_CHECKPOINT_DIR=" + filepath.Join(w.dir, "jobs", ok.ID, "checkpoint")} {
+	for _, want := range []string{
+		"SLUICE_JOB_ID=" + ok.ID, "SKYPILOT_NODE_RANK=0", "SKYPILOT_NUM_NODES=1", "SKYPILOT_NODE_IPS=127.0.0.1",
+		"SKYPILOT_NUM_GPUS_PER_NODE=0", "SKYPILOT_TASK_ID=", "SLUICE_CHECKPOINT_DIR=" + filepath.Join(w.dir, "jobs", ok.ID, "checkpoint"),
+	} {
 		if !strings.Contains(env, want) {
 			t.Errorf("no %s in the environment:\n%s", want, env)
 		}

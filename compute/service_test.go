@@ -42,8 +42,12 @@ func TestSubmit(t *testing.T) {
 	if next := w.submit(gpus(1, 60)); next.ID != "j-000005" {
 		t.Fatalf("after a restart the next is %s", next.ID)
 	}
-	for _, r := range []compute.SubmitRequest{gpus(9, 1), {}, {Task: &compute.Task{Run: "x", Resources: compute.Resources{Accelerator: "H100", GPUs: 1}}},
-		{Task: &compute.Task{Run: "x", Resources: compute.Resources{MemoryGB: 9}}}} {
+	for _, r := range []compute.SubmitRequest{
+		gpus(9, 1),
+		{},
+		{Task: &compute.Task{Run: "x", Resources: compute.Resources{Accelerator: "H100", GPUs: 1}}},
+		{Task: &compute.Task{Run: "x", Resources: compute.Resources{MemoryGB: 9}}},
+	} {
 		_, err := w.svc.Submit(t.Context(), epoch, r)
 		wantKind(t, err, sluice.Invalid)
 	}

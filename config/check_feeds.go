@@ -20,17 +20,27 @@ type feedType struct {
 }
 
 var feedTypes = map[string]feedType{
-	"csv": {takes: []string{"path", "columns", "interval", "publish_at"}, needs: []string{"path"},
-		refresh: time.Minute, maxAge: 15 * time.Minute, gives: feed.Quantities()},
+	"csv": {
+		takes: []string{"path", "columns", "interval", "publish_at"}, needs: []string{"path"},
+		refresh: time.Minute, maxAge: 15 * time.Minute, gives: feed.Quantities(),
+	},
 	"constant": {takes: []string{"values"}, needs: []string{"values"}, refresh: time.Minute, maxAge: 15 * time.Minute},
-	"mempool": {takes: []string{"url"}, url: "https://mempool.space", refresh: 5 * time.Minute, maxAge: 24 * time.Hour,
-		gives: []feed.Quantity{feed.BTCPrice, feed.Difficulty, feed.Subsidy, feed.Fees}},
-	"bitcoind": {takes: []string{"url", "user", "password", "cookie_file"}, needs: []string{"url"}, refresh: time.Minute, maxAge: 24 * time.Hour,
-		gives: []feed.Quantity{feed.Difficulty, feed.Subsidy, feed.Fees}},
-	"ercot": {takes: []string{"url", "zone"}, needs: []string{"zone"}, url: "https://www.ercot.com/api/1/services/read/dashboards/systemWidePrices.json",
-		refresh: 2 * time.Minute, maxAge: 30 * time.Minute, gives: []feed.Quantity{feed.RealTimePrice, feed.DayAheadPrice}},
-	"energy-charts": {takes: []string{"url", "zone"}, needs: []string{"zone"}, url: "https://api.energy-charts.info",
-		refresh: 15 * time.Minute, maxAge: 15 * time.Minute, gives: []feed.Quantity{feed.RealTimePrice, feed.DayAheadPrice}},
+	"mempool": {
+		takes: []string{"url"}, url: "https://mempool.space", refresh: 5 * time.Minute, maxAge: 24 * time.Hour,
+		gives: []feed.Quantity{feed.BTCPrice, feed.Difficulty, feed.Subsidy, feed.Fees},
+	},
+	"bitcoind": {
+		takes: []string{"url", "user", "password", "cookie_file"}, needs: []string{"url"}, refresh: time.Minute, maxAge: 24 * time.Hour,
+		gives: []feed.Quantity{feed.Difficulty, feed.Subsidy, feed.Fees},
+	},
+	"ercot": {
+		takes: []string{"url", "zone"}, needs: []string{"zone"}, url: "https://www.ercot.com/api/1/services/read/dashboards/systemWidePrices.json",
+		refresh: 2 * time.Minute, maxAge: 30 * time.Minute, gives: []feed.Quantity{feed.RealTimePrice, feed.DayAheadPrice},
+	},
+	"energy-charts": {
+		takes: []string{"url", "zone"}, needs: []string{"zone"}, url: "https://api.energy-charts.info",
+		refresh: 15 * time.Minute, maxAge: 15 * time.Minute, gives: []feed.Quantity{feed.RealTimePrice, feed.DayAheadPrice},
+	},
 	"orders": {takes: []string{"url", "path", "user", "password"}, refresh: time.Minute, maxAge: 15 * time.Minute},
 }
 

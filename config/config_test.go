@@ -101,8 +101,10 @@ feeds:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Site{Name: "a", Mode: "observe", Step: Duration(5 * time.Minute), Horizon: Duration(3 * time.Hour), Guard: 0.01, Ramp: 2_000_000,
-		Overhead: 1, PoolFee: 0.02, Currency: "USD", USDPer: 1, MaxReadingAge: Duration(2 * time.Minute)}
+	want := Site{
+		Name: "a", Mode: "observe", Step: Duration(5 * time.Minute), Horizon: Duration(3 * time.Hour), Guard: 0.01, Ramp: 2_000_000,
+		Overhead: 1, PoolFee: 0.02, Currency: "USD", USDPer: 1, MaxReadingAge: Duration(2 * time.Minute),
+	}
 	if !reflect.DeepEqual(c.Site, want) {
 		t.Errorf("the site is %+v, want %+v", c.Site, want)
 	}

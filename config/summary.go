@@ -24,8 +24,10 @@ type Summary struct {
 
 // Summary counts what the configuration holds.
 func (c *Config) Summary() Summary {
-	s := Summary{Site: c.Site.Name, Mode: c.Site.Mode, Nodes: len(c.Nodes), Classes: len(c.Classes), Hosts: len(c.Hosts),
-		Feeds: len(c.Feeds), StepS: int(c.Site.Step.Duration().Seconds())}
+	s := Summary{
+		Site: c.Site.Name, Mode: c.Site.Mode, Nodes: len(c.Nodes), Classes: len(c.Classes), Hosts: len(c.Hosts),
+		Feeds: len(c.Feeds), StepS: int(c.Site.Step.Duration().Seconds()),
+	}
 	for _, n := range c.Nodes {
 		if n.Parent == "" {
 			s.LimitKW = n.Limit.Watts().KW()

@@ -74,8 +74,12 @@ func (s shape) random(seed uint64) *Instance {
 			},
 			Initial: map[string]int{"off": n - on, "normal": on},
 			Switches: []Switch{
-				{"off", "normal", 0.01, 8}, {"off", "low", 0.01, 8}, {"normal", "low", 0, 1}, {"low", "normal", 0, 1},
-				{"normal", "off", 0.005, 0}, {"low", "off", 0.005, 0},
+				{"off", "normal", 0.01, 8},
+				{"off", "low", 0.01, 8},
+				{"normal", "low", 0, 1},
+				{"low", "normal", 0, 1},
+				{"normal", "off", 0.005, 0},
+				{"low", "off", 0.005, 0},
 			},
 		}
 		if on > 2 && r.IntN(3) == 0 {

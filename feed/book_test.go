@@ -150,8 +150,10 @@ func TestSeriesKnowsWhatIsPublished(t *testing.T) {
 		}
 		ps = append(ps, p)
 	}
-	b := feed.NewBook([]feed.Spec{{Name: "da", Source: &script{points: map[feed.Quantity][]feed.Point{feed.DayAheadPrice: ps}},
-		Fallback: map[feed.Quantity]float64{feed.DayAheadPrice: 1}}})
+	b := feed.NewBook([]feed.Spec{{
+		Name: "da", Source: &script{points: map[feed.Quantity][]feed.Point{feed.DayAheadPrice: ps}},
+		Fallback: map[feed.Quantity]float64{feed.DayAheadPrice: 1},
+	}})
 	refresh(t, b, t0)
 	s := b.Series(feed.DayAheadPrice, t0.Add(30*time.Second), time.Hour, 5)
 	for i, want := range []float64{100, 101, 102} {

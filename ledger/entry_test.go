@@ -13,7 +13,8 @@ import (
 
 func good() Entry {
 	return Entry{ID: "a/1", At: day, Text: "t", Meta: map[string]string{"k": "v"}, Postings: []Posting{
-		{"assets:bank", USD, 5, ""}, {"revenue:ai:x", USD, -5, "m"}}}
+		{"assets:bank", USD, 5, ""}, {"revenue:ai:x", USD, -5, "m"},
+	}}
 }
 
 func TestCheck(t *testing.T) {
@@ -122,7 +123,8 @@ func TestIncomeStatement(t *testing.T) {
 	in := example()
 	es := settle(t, in)
 	es = append(es, Entry{ID: "repair", At: day, Postings: []Posting{
-		{"expenses:ai:repairs", "EUR", 3, ""}, {"assets:bank", "EUR", -3, ""}}})
+		{"expenses:ai:repairs", "EUR", 3, ""}, {"assets:bank", "EUR", -3, ""},
+	}})
 	later := example()
 	later.From, later.To = in.To, in.To.Add(5*time.Minute)
 	es = append(es, settle(t, later)...)

@@ -73,8 +73,10 @@ func genJob() *rapid.Generator[JobUse] {
 func genJournal() *rapid.Generator[[]Entry] {
 	return rapid.Custom(func(t *rapid.T) []Entry {
 		var out []Entry
-		account := rapid.SampledFrom([]string{"assets:bank", "equity:opening", AccountEnergyOwed, AccountPool,
-			"revenue:ai:x", "expenses:mining:repairs", "expenses:ai:energy", "assets:bank:" + Segment("Zürich, Nord")})
+		account := rapid.SampledFrom([]string{
+			"assets:bank", "equity:opening", AccountEnergyOwed, AccountPool,
+			"revenue:ai:x", "expenses:mining:repairs", "expenses:ai:energy", "assets:bank:" + Segment("Zürich, Nord"),
+		})
 		for i := range rapid.IntRange(0, 8).Draw(t, "free") {
 			e := Entry{
 				ID: fmt.Sprintf("free/%d", i), At: day.Add(time.Duration(i) * time.Hour),

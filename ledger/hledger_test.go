@@ -102,8 +102,10 @@ func TestHledgerOfOddNames(t *testing.T) {
 	in := example()
 	in.Jobs = nil
 	for i, name := range nasty {
-		in.Jobs = append(in.Jobs, JobUse{JobID: fmt.Sprint(i), Tenant: name, Name: name, Class: "h100",
-			UnitMilliseconds: 3_600_000, RatePerUnitHour: sluice.Money(i + 1)})
+		in.Jobs = append(in.Jobs, JobUse{
+			JobID: fmt.Sprint(i), Tenant: name, Name: name, Class: "h100",
+			UnitMilliseconds: 3_600_000, RatePerUnitHour: sluice.Money(i + 1),
+		})
 	}
 	file := filepath.Join(t.TempDir(), "odd.journal")
 	if err := os.WriteFile(file, export(t, settle(t, in)), 0o600); err != nil {

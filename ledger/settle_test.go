@@ -30,7 +30,8 @@ func example() Interval {
 func settle(t interface {
 	Helper()
 	Fatal(...any)
-}, in Interval) []Entry {
+}, in Interval,
+) []Entry {
 	t.Helper()
 	es, err := Settle("west", in)
 	if err != nil {
@@ -42,7 +43,8 @@ func settle(t interface {
 func balances(t interface {
 	Helper()
 	Fatal(...any)
-}, es []Entry) map[string]sluice.Money {
+}, es []Entry,
+) map[string]sluice.Money {
 	t.Helper()
 	bs, err := TrialBalance(es)
 	if err != nil {
@@ -146,9 +148,11 @@ func TestSettleEdges(t *testing.T) {
 		}
 	}
 	// The largest legal figures neither panic nor overflow silently.
-	in = Interval{From: day, To: day.Add(time.Minute), MeterWh: maxWh, MiningWh: maxWh, AIWh: maxWh, EnergyPrice: maxPrice,
+	in = Interval{
+		From: day, To: day.Add(time.Minute), MeterWh: maxWh, MiningWh: maxWh, AIWh: maxWh, EnergyPrice: maxPrice,
 		TeraHashes: maxTH, Hashprice: maxHashprice, PoolFeePPM: 1_000_000,
-		Jobs: []JobUse{{UnitMilliseconds: maxUnitMs, RatePerUnitHour: maxJobMoney, Credit: maxJobMoney}}}
+		Jobs: []JobUse{{UnitMilliseconds: maxUnitMs, RatePerUnitHour: maxJobMoney, Credit: maxJobMoney}},
+	}
 	settle(t, in)
 }
 

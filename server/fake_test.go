@@ -275,7 +275,8 @@ func newFakeBooks() *fakeBooks {
 	f := &fakeBooks{}
 	for i := range 5 {
 		f.entries = append(f.entries, ledger.Entry{ID: fmt.Sprintf("e-%d", i), At: t0.Add(time.Duration(i) * 5 * time.Minute), Text: "mining", Postings: []ledger.Posting{
-			{Account: "assets:receivable:pool", Commodity: "USD", Amount: 1_000_000}, {Account: "revenue:mining:hashrate", Commodity: "USD", Amount: -1_000_000}}})
+			{Account: "assets:receivable:pool", Commodity: "USD", Amount: 1_000_000}, {Account: "revenue:mining:hashrate", Commodity: "USD", Amount: -1_000_000},
+		}})
 	}
 	return f
 }

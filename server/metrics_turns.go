@@ -23,10 +23,14 @@ func newTurns() *turns {
 	// From a small site's milliseconds to far more than a turn may take.
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	return &turns{
-		step: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_step_seconds",
-			Help: "Wall time of the turns of the loop that planned.", Buckets: buckets}),
-		solve: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_plan_solve_seconds",
-			Help: "Wall time that plans took to solve.", Buckets: buckets}),
+		step: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_step_seconds",
+			Help: "Wall time of the turns of the loop that planned.", Buckets: buckets,
+		}),
+		solve: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_plan_solve_seconds",
+			Help: "Wall time that plans took to solve.", Buckets: buckets,
+		}),
 	}
 }
 

@@ -41,7 +41,8 @@ func (s *Server) bookRoutes() {
 			Paging
 			From time.Time `query:"from" doc:"Start, site time"`
 			To   time.Time `query:"to" doc:"End, site time"`
-		}) (*body[Page[ledger.Entry]], error) {
+		},
+		) (*body[Page[ledger.Entry]], error) {
 			b, err := books()
 			if err != nil {
 				return nil, err
@@ -57,7 +58,8 @@ func (s *Server) bookRoutes() {
 	export.Responses = streamDoc("text/plain; charset=utf-8", "The journal")
 	huma.Register(s.api, export, func(_ context.Context, _ *struct {
 		Format string `query:"format" enum:"hledger" default:"hledger" doc:"The other program's format"`
-	}) (*huma.StreamResponse, error) {
+	},
+	) (*huma.StreamResponse, error) {
 		b, err := books()
 		if err != nil {
 			return nil, err

@@ -88,7 +88,8 @@ func (s *Server) curtailmentRoutes() {
 	huma.Register(s.api, operation("curtailment", "GET", "/curtailments/{id}", "curtailments", "One order", "What was ordered, when each kW was confirmed gone, what it cost."),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"100" doc:"ID of the order"`
-		}) (*body[site.Curtailment], error) {
+		},
+		) (*body[site.Curtailment], error) {
 			all, err := s.o.Site.Curtailments(ctx, maxOrders)
 			if err != nil {
 				return nil, problem(err)
@@ -124,7 +125,8 @@ func (s *Server) curtailmentRoutes() {
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"100" doc:"ID of the order"`
 			By string `query:"by" maxLength:"200" doc:"Who; without: api"`
-		}) (*body[site.Curtailment], error) {
+		},
+		) (*body[site.Curtailment], error) {
 			return answer(s.o.Site.CancelCurtailment(ctx, in.ID, who(in.By)))
 		})
 }

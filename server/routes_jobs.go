@@ -40,7 +40,8 @@ func (s *Server) jobRoutes() {
 		func(ctx context.Context, in *struct {
 			Paging
 			State string `query:"state" enum:"queued,starting,running,stopping,succeeded,failed,cancelled,lost" doc:"Only those in this state"`
-		}) (*body[Page[compute.Job]], error) {
+		},
+		) (*body[Page[compute.Job]], error) {
 			j, err := jobs()
 			if err != nil {
 				return nil, err
@@ -89,7 +90,8 @@ func (s *Server) jobRoutes() {
 		func(ctx context.Context, in *struct {
 			JobID
 			By string `query:"by" maxLength:"200" doc:"Who; without: api"`
-		}) (*body[compute.Job], error) {
+		},
+		) (*body[compute.Job], error) {
 			j, err := jobs()
 			if err != nil {
 				return nil, err
@@ -104,7 +106,8 @@ func (s *Server) jobRoutes() {
 		JobID
 		From   int64 `query:"from" doc:"Byte to begin at; a negative number counts from the end"`
 		Follow bool  `query:"follow" doc:"Go on until the job has ended"`
-	}) (*huma.StreamResponse, error) {
+	},
+	) (*huma.StreamResponse, error) {
 		j, err := jobs()
 		if err != nil {
 			return nil, err

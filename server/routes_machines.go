@@ -28,7 +28,8 @@ func (s *Server) machineRoutes() {
 			Class string `query:"class" doc:"Its class"`
 			Node  string `query:"node" doc:"Its node"`
 			Kind  string `query:"kind" enum:"miner,host" doc:"What it is"`
-		}) (*body[Page[site.Machine]], error) {
+		},
+		) (*body[Page[site.Machine]], error) {
 			is := func(want, have string) bool { return want == "" || want == have }
 			var ms []site.Machine
 			for _, m := range s.o.Site.Machines() {
@@ -51,7 +52,8 @@ func (s *Server) machineRoutes() {
 		func(ctx context.Context, in *struct {
 			MachineName
 			Body PinOrder
-		}) (*body[site.Machine], error) {
+		},
+		) (*body[site.Machine], error) {
 			p := site.Pin{Machine: in.Name, Mode: in.Body.Mode, By: who(in.Body.By), Why: in.Body.Why, At: s.o.Now()}
 			if err := s.o.Site.Pin(ctx, p); err != nil {
 				return nil, problem(err)
@@ -63,7 +65,8 @@ func (s *Server) machineRoutes() {
 	huma.Register(s.api, release, func(ctx context.Context, in *struct {
 		MachineName
 		By string `query:"by" maxLength:"200" doc:"Who; without: api"`
-	}) (*body[site.Machine], error) {
+	},
+	) (*body[site.Machine], error) {
 		if err := s.o.Site.Release(ctx, in.Name, who(in.By)); err != nil {
 			return nil, problem(err)
 		}

@@ -83,7 +83,8 @@ func (s *Server) siteRoutes() {
 	huma.Register(s.api, operation("decision", "GET", "/decisions/{id}", "site", "One decision", "By its number."),
 		func(ctx context.Context, in *struct {
 			ID int64 `path:"id" minimum:"1" maximum:"9007199254740991" doc:"Number of the decision"`
-		}) (*body[site.Decision], error) {
+		},
+		) (*body[site.Decision], error) {
 			return answer(s.o.Site.Decision(ctx, in.ID))
 		})
 
@@ -92,7 +93,8 @@ func (s *Server) siteRoutes() {
 		func(ctx context.Context, in *struct {
 			Paging
 			All bool `query:"all" doc:"Those that are over as well"`
-		}) (*body[Page[site.Alarm]], error) {
+		},
+		) (*body[Page[site.Alarm]], error) {
 			before, err := in.number()
 			if err != nil {
 				return nil, err
@@ -110,7 +112,8 @@ func (s *Server) siteRoutes() {
 			From   time.Time `query:"from" doc:"Start, site time"`
 			To     time.Time `query:"to" doc:"End, site time"`
 			Points int       `query:"points" minimum:"2" maximum:"5000" default:"600" doc:"About how many samples"`
-		}) (*body[Page[site.Sample]], error) {
+		},
+		) (*body[Page[site.Sample]], error) {
 			if in.To.IsZero() {
 				in.To = s.o.Now()
 			}

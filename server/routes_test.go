@@ -154,11 +154,15 @@ func TestCurtailmentOrders(t *testing.T) {
 		status int
 		want   site.CurtailmentOrder
 	}{
-		{`{"limit_kw":4000,"for_s":1800,"by":"ann","why":"grid","id":"g-1","node":"site"}`, 201,
-			site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: t0.Add(30 * time.Minute), For: 30 * time.Minute, By: "ann", Why: "grid"}},
+		{
+			`{"limit_kw":4000,"for_s":1800,"by":"ann","why":"grid","id":"g-1","node":"site"}`, 201,
+			site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: t0.Add(30 * time.Minute), For: 30 * time.Minute, By: "ann", Why: "grid"},
+		},
 		{`{"limit_kw":0,"until":"2023-08-25T23:00:00+02:00"}`, 201, site.CurtailmentOrder{Until: t0.Add(time.Hour), By: "api"}},
-		{`{"limit_kw":1.5,"from":"2023-08-25T22:00:00Z","for_s":60}`, 201,
-			site.CurtailmentOrder{Limit: 1500, From: t0.Add(2 * time.Hour), Until: t0.Add(2*time.Hour + time.Minute), For: time.Minute, By: "api"}},
+		{
+			`{"limit_kw":1.5,"from":"2023-08-25T22:00:00Z","for_s":60}`, 201,
+			site.CurtailmentOrder{Limit: 1500, From: t0.Add(2 * time.Hour), Until: t0.Add(2*time.Hour + time.Minute), For: time.Minute, By: "api"},
+		},
 		{`{"limit_kw":4000}`, 422, site.CurtailmentOrder{}},
 		{`{"limit_kw":4000,"for_s":0}`, 422, site.CurtailmentOrder{}},
 		{`{"limit_kw":4000,"for_s":60,"until":"2023-08-25T23:00:00Z"}`, 422, site.CurtailmentOrder{}},
@@ -234,14 +238,29 @@ func TestErrorsHaveTheirStatus(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"GET", "/api/v1/machines/nobody", 404}, {"GET", "/api/v1/jobs/j-9", 404}, {"GET", "/api/v1/jobs/j-9/logs", 404},
-		{"GET", "/api/v1/jobs/j-9/logs?follow=true", 404}, {"GET", "/api/v1/decisions/99", 404}, {"GET", "/api/v1/decisions/x", 422},
-		{"GET", "/api/v1/decisions?after=x", 422}, {"GET", "/api/v1/alarms?after=-1", 422}, {"GET", "/api/v1/machines?limit=0", 422},
-		{"GET", "/api/v1/machines?limit=1001", 422}, {"GET", "/api/v1/machines?kind=toaster", 422}, {"GET", "/api/v1/machines?stat=mining", 422},
-		{"GET", "/api/v1/history?from=yesterday", 422}, {"GET", "/api/v1/history?points=1", 422},
-		{"GET", "/api/v1/history?from=2023-08-26T00:00:00Z&to=2023-08-25T00:00:00Z", 422}, {"GET", "/api/v1/ledger/export?format=xls", 422},
-		{"GET", "/api/v1/nothing", 404}, {"GET", "/api", 404}, {"GET", "/nothing.js", 404}, {"POST", "/", 404},
-		{"DELETE", "/api/v1/site", 405}, {"GET", "/api/v1/backup", 405}, {"POST", "/api/v1/machines/m-0001/pin", 405},
+		{"GET", "/api/v1/machines/nobody", 404},
+		{"GET", "/api/v1/jobs/j-9", 404},
+		{"GET", "/api/v1/jobs/j-9/logs", 404},
+		{"GET", "/api/v1/jobs/j-9/logs?follow=true", 404},
+		{"GET", "/api/v1/decisions/99", 404},
+		{"GET", "/api/v1/decisions/x", 422},
+		{"GET", "/api/v1/decisions?after=x", 422},
+		{"GET", "/api/v1/alarms?after=-1", 422},
+		{"GET", "/api/v1/machines?limit=0", 422},
+		{"GET", "/api/v1/machines?limit=1001", 422},
+		{"GET", "/api/v1/machines?kind=toaster", 422},
+		{"GET", "/api/v1/machines?stat=mining", 422},
+		{"GET", "/api/v1/history?from=yesterday", 422},
+		{"GET", "/api/v1/history?points=1", 422},
+		{"GET", "/api/v1/history?from=2023-08-26T00:00:00Z&to=2023-08-25T00:00:00Z", 422},
+		{"GET", "/api/v1/ledger/export?format=xls", 422},
+		{"GET", "/api/v1/nothing", 404},
+		{"GET", "/api", 404},
+		{"GET", "/nothing.js", 404},
+		{"POST", "/", 404},
+		{"DELETE", "/api/v1/site", 405},
+		{"GET", "/api/v1/backup", 405},
+		{"POST", "/api/v1/machines/m-0001/pin", 405},
 	} {
 		b := r.want(c.status, c.method, c.path, "")
 		if p := decode[Problem](t, b); p.Status != c.status || p.Detail == "" {

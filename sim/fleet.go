@@ -89,8 +89,10 @@ func StartFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 		l, err := ports.listen(f.ctx)
 		if err != nil {
 			_ = f.Close()
-			return nil, &sluice.Error{Kind: sluice.Internal, Msg: "starting the virtual miner " + m.spec.Name, Cause: err,
-				Hint: "a fleet needs two open files for each miner: see ulimit -n"}
+			return nil, &sluice.Error{
+				Kind: sluice.Internal, Msg: "starting the virtual miner " + m.spec.Name, Cause: err,
+				Hint: "a fleet needs two open files for each miner: see ulimit -n",
+			}
 		}
 		m.listener = l
 	}

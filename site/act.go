@@ -38,8 +38,10 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	}
 	before, _ := m.power()
 	m.gen++
-	m.act = act{from: m.want, to: to, before: before, expect: mode.Power, issued: now,
-		decision: decision, move: move, order: order}
+	m.act = act{
+		from: m.want, to: to, before: before, expect: mode.Power, issued: now,
+		decision: decision, move: move, order: order,
+	}
 	if to == sluice.ModeSleep {
 		if m.read.Mode != sluice.ModeSleep {
 			m.asleep = true

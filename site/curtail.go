@@ -121,8 +121,10 @@ func (s *Site) newOrder(o CurtailmentOrder, now time.Time) (*curtailment, error)
 		o.By = "operator"
 	}
 	c := &curtailment{node: n, limit: o.Limit, wall: time.Now(), dirty: true}
-	c.Curtailment = Curtailment{ID: o.ID, Node: n.spec.Name, LimitKW: o.Limit.KW(), OrderedAt: now,
-		From: o.From.UTC(), Until: o.Until.UTC(), By: o.By, Why: o.Why, State: Pending, Shed: []Shed{}}
+	c.Curtailment = Curtailment{
+		ID: o.ID, Node: n.spec.Name, LimitKW: o.Limit.KW(), OrderedAt: now,
+		From: o.From.UTC(), Until: o.Until.UTC(), By: o.By, Why: o.Why, State: Pending, Shed: []Shed{},
+	}
 	if c.ID == "" {
 		c.ID = s.orderID(now)
 	}

@@ -68,8 +68,10 @@ func TestCurtail(t *testing.T) {
 // and the order is met from the others.
 func TestFaultyMachines(t *testing.T) {
 	ctx := context.Background()
-	w := newWorld(t, worldSpec{miners: 30, limit: sluice.Megawatt, meters: true,
-		faults: map[int]sim.Fault{3: sim.Ignores, 40: sim.Refuses, 70: sim.Truncated}})
+	w := newWorld(t, worldSpec{
+		miners: 30, limit: sluice.Megawatt, meters: true,
+		faults: map[int]sim.Fault{3: sim.Ignores, 40: sim.Refuses, 70: sim.Truncated},
+	})
 	w.run(6*time.Minute, 15*time.Second)
 	_, err := w.site.Curtail(ctx, site.CurtailmentOrder{Limit: 60 * sluice.Kilowatt, Until: w.clock().Add(2 * time.Hour), By: "grid"})
 	w.must(err)

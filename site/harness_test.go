@@ -191,8 +191,10 @@ func (w *world) minersOf() []sim.MinerSpec {
 	for _, c := range worldClasses {
 		m := model(c.model)
 		for i := range w.spec.miners {
-			out = append(out, sim.MinerSpec{Name: fmt.Sprintf("%s-%03d", c.class, i), Model: m.Name, Dialect: m.Dialect, Node: c.node,
-				Modes: m.Modes, Default: m.Default, Seed: uint64(len(out) + 1)})
+			out = append(out, sim.MinerSpec{
+				Name: fmt.Sprintf("%s-%03d", c.class, i), Model: m.Name, Dialect: m.Dialect, Node: c.node,
+				Modes: m.Modes, Default: m.Default, Seed: uint64(len(out) + 1),
+			})
 		}
 	}
 	return out
@@ -205,8 +207,10 @@ func (w *world) open() {
 	var err error
 	w.db, err = store.Open(ctx, w.dir, store.Options{Site: "test", BusyFor: 200 * time.Millisecond})
 	w.must(err)
-	o := site.Options{Name: "test", Mode: w.spec.mode, Control: w.spec.control, Guard: 0.01, Ramp: sluice.Megawatt, Overhead: overhead,
-		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true}
+	o := site.Options{
+		Name: "test", Mode: w.spec.mode, Control: w.spec.control, Guard: 0.01, Ramp: sluice.Megawatt, Overhead: overhead,
+		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true,
+	}
 	o.Nodes = []site.NodeSpec{{Name: "site", Limit: w.spec.limit}, {Name: "a", Parent: "site", Limit: w.spec.feederA}, {Name: "b", Parent: "site"}}
 	if w.spec.meters {
 		o.Nodes[0].Meter, o.Nodes[1].Meter = meter{w, "site"}, meter{w, "a"}
@@ -230,18 +234,22 @@ func (w *world) open() {
 	}
 	var hs []compute.Host
 	for h := range w.spec.gpuHosts {
-		hs = append(hs, compute.Host{Name: fmt.Sprintf("gpu-%02d", h), Class: "gpu", Executor: "virtual", Units: 8, CPUs: 64, MemoryGB: 512,
-			GPUModel: "H100", IdleW: 2000, UnitW: 1000})
+		hs = append(hs, compute.Host{
+			Name: fmt.Sprintf("gpu-%02d", h), Class: "gpu", Executor: "virtual", Units: 8, CPUs: 64, MemoryGB: 512,
+			GPUModel: "H100", IdleW: 2000, UnitW: 1000,
+		})
 	}
 	if len(hs) > 0 {
 		o.Hosts = []site.HostClass{{Name: "gpu", Node: "b", Model: "H100", Hosts: hs}}
 	}
-	w.jobs = compute.New(compute.Config{Hosts: hs, Executors: map[string]compute.Executor{"virtual": w.exec}, Store: w.db.Jobs(), Dir: w.dir, Now: w.clock,
+	w.jobs = compute.New(compute.Config{
+		Hosts: hs, Executors: map[string]compute.Executor{"virtual": w.exec}, Store: w.db.Jobs(), Dir: w.dir, Now: w.clock,
 		OnChange: func(j compute.Job) {
 			if w.site != nil {
 				w.site.JobChanged(j)
 			}
-		}})
+		},
+	})
 	w.must(w.jobs.Recover(ctx, w.now))
 	specs := []feed.Spec{{Name: "prices", Source: w.prices, MaxAge: 2 * time.Hour}}
 	if w.spec.orders != nil {
@@ -289,9 +297,11 @@ func (w *world) run(d, step time.Duration) {
 // submit hands a virtual job in.
 func (w *world) submit(gpus int, d time.Duration, spot bool, rate float64) compute.Job {
 	w.t.Helper()
-	j, err := w.jobs.Submit(context.Background(), w.clock(), compute.SubmitRequest{Tenant: "acme", Virtual: true, Class: "gpu", Units: gpus,
+	j, err := w.jobs.Submit(context.Background(), w.clock(), compute.SubmitRequest{
+		Tenant: "acme", Virtual: true, Class: "gpu", Units: gpus,
 		RateUSDHour: rate, ExpectSeconds: d.Seconds(), Interruptible: spot,
-		Task: &compute.Task{Name: "train", NumNodes: 1, Run: "x", Resources: compute.Resources{Accelerator: "H100", GPUs: gpus, UseSpot: spot}}})
+		Task: &compute.Task{Name: "train", NumNodes: 1, Run: "x", Resources: compute.Resources{Accelerator: "H100", GPUs: gpus, UseSpot: spot}},
+	})
 	w.must(err)
 	return j
 }

@@ -216,8 +216,10 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 	if j.ExpectSeconds > 0 {
 		left = time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second))
 	}
-	d := dispatch.Job{Name: j.ID, Class: h.spec.Name, Units: j.Units, Intervals: max(1, int(math.Ceil(float64(left)/float64(s.o.Step)))),
-		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1}
+	d := dispatch.Job{
+		Name: j.ID, Class: h.spec.Name, Units: j.Units, Intervals: max(1, int(math.Ceil(float64(left)/float64(s.o.Step)))),
+		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1,
+	}
 	hour := j.RateUSDHour * float64(j.Units)
 	// A restart repeats what was done since the last checkpoint, half of
 	// checkpointEvery on average.

@@ -61,10 +61,12 @@ func (s *Site) host(name string) (*hostClass, compute.Host, bool) {
 
 func (s *Site) minerView(m *miner, now time.Time, hashprice float64) Machine {
 	p, source := m.power()
-	v := Machine{Name: m.spec.Name, Kind: sluice.Miner, Class: m.class.spec.Name, Node: m.class.node.spec.Name,
+	v := Machine{
+		Name: m.spec.Name, Kind: sluice.Miner, Class: m.class.spec.Name, Node: m.class.node.spec.Name,
 		Model: m.class.spec.Model, Driver: m.spec.Driver, Address: m.spec.Address, Virtual: m.spec.Virtual,
 		State: m.state(now, s.o.MaxReadingAge), Mode: m.read.Mode, Want: m.want, Outcome: m.outcome,
-		PowerKW: p.KW(), PowerSource: source, Pin: m.pin, Asleep: m.asleep, SeenAt: m.read.At.UTC()}
+		PowerKW: p.KW(), PowerSource: source, Pin: m.pin, Asleep: m.asleep, SeenAt: m.read.At.UTC(),
+	}
 	if m.read.HasHashRate {
 		v.HashrateTHs = float64(m.read.HashRate)
 	}
@@ -83,9 +85,11 @@ func (s *Site) minerView(m *miner, now time.Time, hashprice float64) Machine {
 }
 
 func (s *Site) hostView(h *hostClass, host compute.Host, u compute.HostUse, now time.Time) Machine {
-	v := Machine{Name: host.Name, Kind: sluice.Host, Class: h.spec.Name, Node: h.node.spec.Name, Model: h.spec.Model,
+	v := Machine{
+		Name: host.Name, Kind: sluice.Host, Class: h.spec.Name, Node: h.node.spec.Name, Model: h.spec.Model,
 		Driver: host.Executor, Virtual: !host.Real, State: s.hostState(host, u), Mode: sluice.ModeIdle,
-		PowerKW: u.PowerW.KW(), PowerSource: sluice.SourceNameplate, GPUs: host.Units, GPUsBusy: u.UnitsBusy, SeenAt: now.UTC()}
+		PowerKW: u.PowerW.KW(), PowerSource: sluice.SourceNameplate, GPUs: host.Units, GPUsBusy: u.UnitsBusy, SeenAt: now.UTC(),
+	}
 	if u.UnitsBusy > 0 {
 		v.Mode = sluice.ModeJob
 	}
@@ -227,8 +231,10 @@ func (s *Site) feedOrders(ctx context.Context, now time.Time) {
 		if s.knownOrder(id) {
 			continue
 		}
-		c, err := s.newOrder(CurtailmentOrder{ID: id, Node: o.Node, Limit: sluice.WattsOfKW(o.LimitKW),
-			From: o.From, Until: o.To, By: "feed", Why: o.Origin}, now)
+		c, err := s.newOrder(CurtailmentOrder{
+			ID: id, Node: o.Node, Limit: sluice.WattsOfKW(o.LimitKW),
+			From: o.From, Until: o.To, By: "feed", Why: o.Origin,
+		}, now)
 		if err != nil {
 			s.alarm(now, sluice.Critical, "order-refused", id, "an order of a feed cannot be obeyed: "+err.Error(), "mend the feed or order it by hand with sluice curtail")
 			continue

@@ -58,8 +58,10 @@ func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigge
 	}
 	s.adoptJobs(ctx, d, pic, p, now)
 	s.costPlan(now)
-	s.planInfo = &PlanInfo{At: now, Decision: d.ID, HorizonHours: s.o.Horizon.Hours(), ObjectiveUSD: p.ObjectiveUSD,
-		Feasible: p.Feasible, SolveMS: d.SolveMS, StepMS: float64(time.Since(began).Microseconds()) / 1000}
+	s.planInfo = &PlanInfo{
+		At: now, Decision: d.ID, HorizonHours: s.o.Horizon.Hours(), ObjectiveUSD: p.ObjectiveUSD,
+		Feasible: p.Feasible, SolveMS: d.SolveMS, StepMS: float64(time.Since(began).Microseconds()) / 1000,
+	}
 	if p.BoundUSD != nil {
 		s.planInfo.BoundUSD = *p.BoundUSD
 	}
@@ -80,9 +82,11 @@ func (s *Site) record(d *Decision) {
 
 // decision begins the record of a turn.
 func (s *Site) decision(pic *picture, p *dispatch.Plan, trigger string, now time.Time) *Decision {
-	d := &Decision{ID: s.lastDecision + 1, At: now.UTC(), Trigger: trigger, Applied: s.controls(),
+	d := &Decision{
+		ID: s.lastDecision + 1, At: now.UTC(), Trigger: trigger, Applied: s.controls(),
 		Inputs: map[string]string{}, PriceUSDMWh: pic.price, Hashprice: pic.hash.USDPerPHDay(),
-		LimitKW: s.limitAt(s.root(), now).KW(), Moves: []Move{}, JobMoves: []JobMove{}}
+		LimitKW: s.limitAt(s.root(), now).KW(), Moves: []Move{}, JobMoves: []JobMove{},
+	}
 	for name, sum := range s.o.Feeds.Digest(now) {
 		d.Inputs["feed/"+name] = sum
 	}
@@ -169,8 +173,10 @@ func (s *Site) adoptMove(d *Decision, pic *picture, p *dispatch.Plan, m dispatch
 	from, _ := c.mode(m.From)
 	to, _ := c.mode(m.To)
 	each := s.atMeter(to.Power - from.Power)
-	d.Moves = append(d.Moves, Move{Class: m.Class, From: m.From, To: m.To, Units: m.Units,
-		KW: (each * sluice.Watts(m.Units)).KW(), Reason: s.reason(c, from, to, pic, p, now)})
+	d.Moves = append(d.Moves, Move{
+		Class: m.Class, From: m.From, To: m.To, Units: m.Units,
+		KW: (each * sluice.Watts(m.Units)).KW(), Reason: s.reason(c, from, to, pic, p, now),
+	})
 	if !s.mayAct(c) {
 		return
 	}
@@ -211,8 +217,10 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 			why := jobReason(s.jobStrike(j, h), "strike %.4g > price %.4g $/MWh", pic.price)
 			d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
 			if s.o.Control(h.spec.Name) {
-				s.starts = append(s.starts, &start{job: j.ID, node: h.node, power: s.atMeter(h.unitW) * sluice.Watts(j.Units),
-					why: why, decision: d.ID, move: len(d.JobMoves) - 1})
+				s.starts = append(s.starts, &start{
+					job: j.ID, node: h.node, power: s.atMeter(h.unitW) * sluice.Watts(j.Units),
+					why: why, decision: d.ID, move: len(d.JobMoves) - 1,
+				})
 			}
 		}
 	}

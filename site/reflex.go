@@ -37,8 +37,10 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment) {
 		}
 		why := fmt.Sprintf("limit of %s; strike %.1f, price %.1f $/MWh: least lost for each kW", s.tightest(cl.node, now),
 			s.strikeOf(cl, from, pic.hash), pic.price)
-		d.Moves = append(d.Moves, Move{Class: m.Class, From: m.From, To: m.To, Units: m.Units,
-			KW: -(s.atMeter(from.Power-to.Power) * sluice.Watts(m.Units)).KW(), Reason: why})
+		d.Moves = append(d.Moves, Move{
+			Class: m.Class, From: m.From, To: m.To, Units: m.Units,
+			KW: -(s.atMeter(from.Power-to.Power) * sluice.Watts(m.Units)).KW(), Reason: why,
+		})
 		if s.mayAct(cl) {
 			s.shed(cl, m.From, m.To, m.Units, now, d.ID, len(d.Moves)-1, s.orderFor(c, cl.node))
 		}

@@ -180,8 +180,10 @@ func jobUses(uses []compute.Use) []ledger.JobUse {
 		if !ok {
 			i = len(out)
 			at[k] = i
-			out = append(out, ledger.JobUse{Tenant: u.Tenant, Class: u.Class,
-				RatePerUnitHour: sluice.MoneyOfUSD(u.RateUSDHour), Amount: new(sluice.Money)})
+			out = append(out, ledger.JobUse{
+				Tenant: u.Tenant, Class: u.Class,
+				RatePerUnitHour: sluice.MoneyOfUSD(u.RateUSDHour), Amount: new(sluice.Money),
+			})
 			jobs = append(jobs, 0)
 		}
 		out[i].UnitMilliseconds += u.ToUnitMS - u.FromUnitMS
@@ -235,9 +237,11 @@ func (s *Site) correct(ctx context.Context, now time.Time) error {
 func settledOf(iv ledger.Interval, entries []ledger.Entry) (Settled, error) {
 	kept := iv
 	kept.Jobs = nil // a restated price changes only the energy
-	r := Settled{From: iv.From, To: iv.To, MeterWh: iv.MeterWh, MiningWh: iv.MiningWh, AIWh: iv.AIWh,
+	r := Settled{
+		From: iv.From, To: iv.To, MeterWh: iv.MeterWh, MiningWh: iv.MiningWh, AIWh: iv.AIWh,
 		EnergyPrice: iv.EnergyPrice, PriceOrigin: iv.PriceOrigin,
-		Estimated: iv.MeterEstimated || iv.PriceEstimated, Interval: kept}
+		Estimated: iv.MeterEstimated || iv.PriceEstimated, Interval: kept,
+	}
 	all := func(yield func(ledger.Entry, error) bool) {
 		for _, e := range entries {
 			if !yield(e, nil) {

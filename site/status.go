@@ -63,8 +63,10 @@ func (s *Site) publish(now time.Time) {
 	}
 	for _, n := range s.nodes {
 		w, _ := s.load(n, by, now)
-		st.Nodes = append(st.Nodes, Node{Name: n.spec.Name, Parent: n.spec.Parent,
-			LimitKW: s.limitAt(n, now).KW(), LoadKW: w.KW(), Metered: n.spec.Meter != nil})
+		st.Nodes = append(st.Nodes, Node{
+			Name: n.spec.Name, Parent: n.spec.Parent,
+			LimitKW: s.limitAt(n, now).KW(), LoadKW: w.KW(), Metered: n.spec.Meter != nil,
+		})
 	}
 	for _, x := range s.miners {
 		st.Machines[x.state(now, s.o.MaxReadingAge)]++
@@ -87,8 +89,10 @@ func (s *Site) publish(now time.Time) {
 		if f.Error != "" {
 			note = f.Error
 		}
-		st.Feeds = append(st.Feeds, Feed{Name: feedName(f), Value: f.Value, Unit: f.Unit, AsOf: f.AsOf,
-			Origin: f.Origin, Stale: f.Stale, Note: note})
+		st.Feeds = append(st.Feeds, Feed{
+			Name: feedName(f), Value: f.Value, Unit: f.Unit, AsOf: f.AsOf,
+			Origin: f.Origin, Stale: f.Stale, Note: note,
+		})
 		s.setAlarm(f.Stale, now, sluice.Warning, "feed-stale", feedName(f),
 			"has no fresh value: "+firstOf(note, "last of "+f.AsOf.Format(time.RFC3339)), "its last value or the stated fallback is used meanwhile")
 	}
@@ -139,8 +143,10 @@ func (s *Site) strikes(hashprice float64, jobs []compute.Job) []Strike {
 		above := 0
 		for i := len(c.modes) - 1; i > 0; i-- {
 			above += count[c.modes[i].Name]
-			st := Strike{Class: c.spec.Name, Division: sluice.Mining, Model: c.spec.Model, Mode: c.modes[i].Name,
-				Units: len(c.miners), Running: above, StrikeUSDPerMWh: s.strike(c, i, hashprice)}
+			st := Strike{
+				Class: c.spec.Name, Division: sluice.Mining, Model: c.spec.Model, Mode: c.modes[i].Name,
+				Units: len(c.miners), Running: above, StrikeUSDPerMWh: s.strike(c, i, hashprice),
+			}
 			if i == 1 {
 				st.KW = s.atMeter(kw).KW()
 			}
@@ -179,8 +185,10 @@ func (s *Site) jobStrikes(jobs []compute.Job) []Strike {
 		k := key{j.Class, j.Interruptible, j.RateUSDHour}
 		st := sum[k]
 		if st == nil {
-			st = &Strike{Class: j.Class, Division: sluice.AI, Model: h.spec.Model, Mode: sluice.ModeJob, Units: h.units,
-				Interruptible: j.Interruptible, StrikeUSDPerMWh: s.jobStrike(j, h)}
+			st = &Strike{
+				Class: j.Class, Division: sluice.AI, Model: h.spec.Model, Mode: sluice.ModeJob, Units: h.units,
+				Interruptible: j.Interruptible, StrikeUSDPerMWh: s.jobStrike(j, h),
+			}
 			sum[k] = st
 		}
 		st.Running += j.Units

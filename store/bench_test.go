@@ -17,11 +17,15 @@ func BenchmarkSettleInterval(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	in := ledger.Interval{MeterWh: 1_100_000, MiningWh: 900_000, AIWh: 190_000, EnergyPrice: sluice.EnergyPriceOf(31.7),
-		TeraHashes: 180_000_000, Hashprice: sluice.HashpriceFromUSD(58), PoolFeePPM: 20_000}
+	in := ledger.Interval{
+		MeterWh: 1_100_000, MiningWh: 900_000, AIWh: 190_000, EnergyPrice: sluice.EnergyPriceOf(31.7),
+		TeraHashes: 180_000_000, Hashprice: sluice.HashpriceFromUSD(58), PoolFeePPM: 20_000,
+	}
 	for i := range 250 {
-		in.Jobs = append(in.Jobs, ledger.JobUse{JobID: fmt.Sprint(i), Tenant: fmt.Sprint("tenant", i%20), Class: "h100",
-			UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000})
+		in.Jobs = append(in.Jobs, ledger.JobUse{
+			JobID: fmt.Sprint(i), Tenant: fmt.Sprint("tenant", i%20), Class: "h100",
+			UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000,
+		})
 	}
 	at := day
 	for b.Loop() {

@@ -15,11 +15,15 @@ func record(id string) compute.Record {
 	at := time.Date(2023, 8, 14, 12, 0, 0, 123456789, time.UTC)
 	code := 3
 	return compute.Record{
-		Job: compute.Job{ID: id, Name: "train", Tenant: "acme", State: compute.Running, Class: "a100",
-			Units: 8, SubmittedAt: at, StartedAt: &at, ExitCode: &code, RateUSDHour: 1.25, Priority: 2},
+		Job: compute.Job{
+			ID: id, Name: "train", Tenant: "acme", State: compute.Running, Class: "a100",
+			Units: 8, SubmittedAt: at, StartedAt: &at, ExitCode: &code, RateUSDHour: 1.25, Priority: 2,
+		},
 		Key: "key-" + id,
-		Task: &compute.Task{Name: "train", NumNodes: 1, Run: "echo hi\n", Envs: map[string]string{"A": "b"},
-			Resources: compute.Resources{Accelerator: "A100", GPUs: 8, UseSpot: true}, Warnings: []string{"w"}},
+		Task: &compute.Task{
+			Name: "train", NumNodes: 1, Run: "echo hi\n", Envs: map[string]string{"A": "b"},
+			Resources: compute.Resources{Accelerator: "A100", GPUs: 8, UseSpot: true}, Warnings: []string{"w"},
+		},
 		Handle: "h", Executor: "virtual", After: compute.Cancelled, UsedMS: 12, Retries: 1,
 	}
 }

@@ -115,7 +115,8 @@ func classify(doing string, err error) error {
 	}
 	fail := func(r Reason, msg, hint string) error {
 		return &StorageError{Reason: r, Err: &sluice.Error{
-			Kind: sluice.Unavailable, Msg: doing + ": " + msg, Hint: hint, Cause: err}}
+			Kind: sluice.Unavailable, Msg: doing + ": " + msg, Hint: hint, Cause: err,
+		}}
 	}
 	switch code(err) {
 	case sqlite3.SQLITE_FULL:

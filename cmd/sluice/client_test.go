@@ -57,8 +57,10 @@ func newCLI(t *testing.T, token string) *cli {
 		}
 		c.site.machines = append(c.site.machines, m)
 	}
-	srv, err := server.New(server.Options{Site: c.site, Jobs: c.jobs, Books: c.books, Now: func() time.Time { return cliTime }, Token: token, TempDir: t.TempDir(),
-		Backup: func(_ context.Context, dest string) error { return os.WriteFile(dest, []byte("the whole site"), 0o600) }})
+	srv, err := server.New(server.Options{
+		Site: c.site, Jobs: c.jobs, Books: c.books, Now: func() time.Time { return cliTime }, Token: token, TempDir: t.TempDir(),
+		Backup: func(_ context.Context, dest string) error { return os.WriteFile(dest, []byte("the whole site"), 0o600) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,10 +146,12 @@ func (v *virtual) close() {
 
 func (v *virtual) build() error {
 	p := v.p
-	p.options = site.Options{Name: demoName, Demo: true, Mode: site.ModeControl, Guard: 0.01, Ramp: 2 * sluice.Megawatt,
+	p.options = site.Options{
+		Name: demoName, Demo: true, Mode: site.ModeControl, Guard: 0.01, Ramp: 2 * sluice.Megawatt,
 		Overhead: demoOverhead, PoolFee: 0.02, Horizon: 3 * time.Hour, FanOut: 1024,
 		// Site time runs faster than machines can be polled.
-		MaxReadingAge: max(2*time.Minute, p.clock.Site(20*time.Second))}
+		MaxReadingAge: max(2*time.Minute, p.clock.Site(20*time.Second)),
+	}
 	specs, err := v.classes()
 	if err != nil {
 		return err
@@ -213,8 +215,10 @@ func (v *virtual) classes() ([]sim.MinerSpec, error) {
 		v.p.options.Classes = append(v.p.options.Classes, c)
 		for i := range d.count {
 			n := len(specs)
-			spec := sim.MinerSpec{Name: fmt.Sprintf("%s-%03d", d.class, i+1), Model: m.Name, Dialect: m.Dialect, Node: d.node,
-				Modes: m.Modes, Default: m.Default, Seed: uint64(n + 1), Fault: demoFault(n)}
+			spec := sim.MinerSpec{
+				Name: fmt.Sprintf("%s-%03d", d.class, i+1), Model: m.Name, Dialect: m.Dialect, Node: d.node,
+				Modes: m.Modes, Default: m.Default, Seed: uint64(n + 1), Fault: demoFault(n),
+			}
 			specs = append(specs, spec)
 			v.p.options.Miners = append(v.p.options.Miners, site.MinerSpec{Name: spec.Name, Class: d.class, Driver: m.Dialect, Virtual: true})
 		}
@@ -256,13 +260,17 @@ func (v *virtual) hosts() error {
 	p.rates = map[string]rate{gpuClass: {firm, spot}, cpuClass: {0.04, 0.02}}
 	gpu := site.HostClass{Name: gpuClass, Node: "feeder-b", Model: "8 × H100 (virtual)", RateUSD: firm, SpotRateUSD: spot}
 	for i := range demoHosts {
-		gpu.Hosts = append(gpu.Hosts, compute.Host{Name: fmt.Sprintf("gpu-%03d", i+1), Class: gpuClass, Executor: "virtual",
-			Units: demoGPUs, CPUs: 192, MemoryGB: 2048, GPUModel: "H100", IdleW: hostIdleW, UnitW: hostGPUW})
+		gpu.Hosts = append(gpu.Hosts, compute.Host{
+			Name: fmt.Sprintf("gpu-%03d", i+1), Class: gpuClass, Executor: "virtual",
+			Units: demoGPUs, CPUs: 192, MemoryGB: 2048, GPUModel: "H100", IdleW: hostIdleW, UnitW: hostGPUW,
+		})
 	}
 	local := localHost(thisMachine, cpuClass, cpus(), 0, 60, 8)
 	p.hosts = append(append([]compute.Host{}, gpu.Hosts...), local)
-	p.options.Hosts = []site.HostClass{gpu, {Name: cpuClass, Node: "feeder-b", Model: "this machine",
-		Hosts: []compute.Host{local}, RateUSD: p.rates[cpuClass].firm, SpotRateUSD: p.rates[cpuClass].spot}}
+	p.options.Hosts = []site.HostClass{gpu, {
+		Name: cpuClass, Node: "feeder-b", Model: "this machine",
+		Hosts: []compute.Host{local}, RateUSD: p.rates[cpuClass].firm, SpotRateUSD: p.rates[cpuClass].spot,
+	}}
 	return nil
 }
 
@@ -301,9 +309,11 @@ func (v *virtual) arrivals(ctx context.Context, r *running) {
 			if a.Interruptible {
 				rate = v.p.rates[gpuClass].spot
 			}
-			_, err := r.jobs.Submit(ctx, a.At, compute.SubmitRequest{ID: a.ID, Tenant: a.Tenant, Virtual: true, Class: gpuClass,
+			_, err := r.jobs.Submit(ctx, a.At, compute.SubmitRequest{
+				ID: a.ID, Tenant: a.Tenant, Virtual: true, Class: gpuClass,
 				Units: a.GPUs, RateUSDHour: rate, StrikeUSDMWh: strike(rate, float64(hostGPUW)*demoOverhead), ExpectSeconds: a.Duration.Seconds(), Interruptible: a.Interruptible,
-				Task: &compute.Task{Name: a.Name, NumNodes: 1, Run: "train", Resources: compute.Resources{Accelerator: "H100", GPUs: a.GPUs, UseSpot: a.Interruptible}}})
+				Task: &compute.Task{Name: a.Name, NumNodes: 1, Run: "train", Resources: compute.Resources{Accelerator: "H100", GPUs: a.GPUs, UseSpot: a.Interruptible}},
+			})
 			if err != nil {
 				if !errors.Is(err, fs.ErrClosed) {
 					r.log.Warn("a virtual client's job was not taken", "job", a.ID, "err", err)

@@ -70,8 +70,10 @@ func (s *cliSite) Curtail(_ context.Context, o site.CurtailmentOrder) (site.Curt
 }
 
 func (s *cliSite) PreviewCurtailment(_ context.Context, o site.CurtailmentOrder) (site.Preview, error) {
-	return site.Preview{Node: "site", LimitKW: o.Limit.KW(), LoadKW: 13200.5, AfterKW: 3990, Feasible: false, Machines: 2900, Jobs: 1, CostUSD: 1156.1,
-		Shed: []site.PreviewShed{{Class: "s19", From: "mine", To: "sleep", Units: 2900, KW: -9200, USDPerHour: 312.2, USDPerKWh: 0.0339, Jobs: []string{"j-1"}}}}, nil
+	return site.Preview{
+		Node: "site", LimitKW: o.Limit.KW(), LoadKW: 13200.5, AfterKW: 3990, Feasible: false, Machines: 2900, Jobs: 1, CostUSD: 1156.1,
+		Shed: []site.PreviewShed{{Class: "s19", From: "mine", To: "sleep", Units: 2900, KW: -9200, USDPerHour: 312.2, USDPerKWh: 0.0339, Jobs: []string{"j-1"}}},
+	}, nil
 }
 
 func (s *cliSite) CancelCurtailment(_ context.Context, id, _ string) (site.Curtailment, error) {
@@ -80,6 +82,7 @@ func (s *cliSite) CancelCurtailment(_ context.Context, id, _ string) (site.Curta
 	}
 	return site.Curtailment{ID: id, State: "cancelled"}, nil
 }
+
 func (s *cliSite) Curtailments(context.Context, int) ([]site.Curtailment, error) {
 	return s.orders, nil
 }
@@ -88,9 +91,11 @@ func (s *cliSite) Decisions(_ context.Context, before int64, limit int) ([]site.
 	var out []site.Decision
 	for id := s.newest; id > 0 && len(out) < limit; id-- {
 		if before == 0 || id < before {
-			out = append(out, site.Decision{ID: id, At: cliTime, Trigger: "price", Applied: id > 1, PriceUSDMWh: 212.4, LimitKW: 14000,
+			out = append(out, site.Decision{
+				ID: id, At: cliTime, Trigger: "price", Applied: id > 1, PriceUSDMWh: 212.4, LimitKW: 14000,
 				Moves:    []site.Move{{Class: "s19", From: "mine", To: "sleep", Units: 1200, KW: -3900, Reason: "strike 55.1 < price 212.4 $/MWh"}},
-				JobMoves: []site.JobMove{{Job: "j-1", Name: "digits", Action: "start", Host: "local", Reason: "firm"}}})
+				JobMoves: []site.JobMove{{Job: "j-1", Name: "digits", Action: "start", Host: "local", Reason: "firm"}},
+			})
 		}
 	}
 	return out, nil

@@ -40,12 +40,16 @@ func minerDriver(name string, a device.Address) device.Miner {
 
 // realParts makes the parts of the site that a configuration describes.
 func realParts(c *config.Config) (*parts, error) {
-	p := &parts{clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
-		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {}}
+	p := &parts{
+		clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
+		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {},
+	}
 	s := c.Site
-	p.options = site.Options{Name: s.Name, Mode: s.Mode, Control: controlled(s),
+	p.options = site.Options{
+		Name: s.Name, Mode: s.Mode, Control: controlled(s),
 		Step: time.Duration(s.Step), Horizon: time.Duration(s.Horizon), Guard: float64(s.Guard), Ramp: sluice.Watts(s.Ramp),
-		Overhead: s.Overhead, PoolFee: float64(s.PoolFee), MaxReadingAge: time.Duration(s.MaxReadingAge), Webhook: c.Alarms.Webhook}
+		Overhead: s.Overhead, PoolFee: float64(s.PoolFee), MaxReadingAge: time.Duration(s.MaxReadingAge), Webhook: c.Alarms.Webhook,
+	}
 	meters := map[string]device.Meter{}
 	for _, m := range c.Meters {
 		a, err := splitAddress(m.Address)
@@ -117,8 +121,10 @@ func (p *parts) addHost(h config.Host) {
 	local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
 	p.hosts = append(p.hosts, local)
 	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
-	p.options.Hosts = append(p.options.Hosts, site.HostClass{Name: h.Name, Node: h.Node, Model: "this machine",
-		Hosts: []compute.Host{local}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate})
+	p.options.Hosts = append(p.options.Hosts, site.HostClass{
+		Name: h.Name, Node: h.Node, Model: "this machine",
+		Hosts: []compute.Host{local}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
+	})
 }
 
 // localHost describes this machine.
@@ -129,8 +135,10 @@ func localHost(name, class string, slots int, memoryGB float64, idle, slot sluic
 	if memoryGB <= 0 {
 		memoryGB = memoryOf("/proc/meminfo")
 	}
-	return compute.Host{Name: name, Class: class, Executor: "process", Units: slots, CPUs: slots, MemoryGB: memoryGB,
-		IdleW: idle, UnitW: slot, Real: true}
+	return compute.Host{
+		Name: name, Class: class, Executor: "process", Units: slots, CPUs: slots, MemoryGB: memoryGB,
+		IdleW: idle, UnitW: slot, Real: true,
+	}
 }
 
 // memoryOf reads how much memory the machine has; 0 where that is not known.

@@ -227,12 +227,14 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
-	r.jobs = compute.New(compute.Config{Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
+	r.jobs = compute.New(compute.Config{
+		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
 		Now: p.clock.Now, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
-		}})
+		},
+	})
 	now := p.clock.Now()
 	if err := r.jobs.Recover(ctx, now); err != nil {
 		return nil, err
@@ -263,8 +265,10 @@ func (r *running) serve(ctx context.Context, l net.Listener, token string, out i
 	if !built {
 		page = nil
 	}
-	srv, err := server.New(server.Options{Site: r.site, Jobs: jobDesk{r}, Books: books{r.db}, Backup: r.db.Backup,
-		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log})
+	srv, err := server.New(server.Options{
+		Site: r.site, Jobs: jobDesk{r}, Books: books{r.db}, Backup: r.db.Backup,
+		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log,
+	})
 	if err != nil {
 		return err
 	}

@@ -132,8 +132,10 @@ func (m *Miner) version(ctx context.Context, r *sluice.Reading) {
 func reading(reply cgminer.Reply) (r sluice.Reading, known bool, err error) {
 	s, ok := aggregate(reply.Section("STATS"))
 	if !ok {
-		return r, false, &sluice.Error{Kind: sluice.Unavailable, Msg: "reading Antminer stats: the reply has no hashrate",
-			Hint: "is this machine running stock firmware?"}
+		return r, false, &sluice.Error{
+			Kind: sluice.Unavailable, Msg: "reading Antminer stats: the reply has no hashrate",
+			Hint: "is this machine running stock firmware?",
+		}
 	}
 	r.Mode = sluice.ModeMine
 	if r.HashRate, r.HasHashRate = s.HashRateGHs("GHS 5s"); !r.HasHashRate {
@@ -235,8 +237,10 @@ func (m *Miner) Prior(ctx context.Context) (device.Prior, error) {
 // what is awake is not sent, because the firmware restarts at each post.
 func (m *Miner) Set(ctx context.Context, mode string, prior device.Prior) (sluice.Outcome, error) {
 	if mode != sluice.ModeSleep && mode != sluice.ModeMine {
-		return sluice.Refused, &sluice.Error{Kind: sluice.Invalid, Msg: "setting " + m.web.addr,
-			Cause: &device.RefusedError{Why: "stock firmware has no mode " + mode}}
+		return sluice.Refused, &sluice.Error{
+			Kind: sluice.Invalid, Msg: "setting " + m.web.addr,
+			Cause: &device.RefusedError{Why: "stock firmware has no mode " + mode},
+		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -247,8 +251,10 @@ func (m *Miner) Set(ctx context.Context, mode string, prior device.Prior) (sluic
 	case m.turn <- struct{}{}:
 		defer func() { <-m.turn }()
 	case <-ctx.Done():
-		return sluice.Unknown, &sluice.Error{Kind: sluice.Unavailable,
-			Msg: "setting " + m.web.addr + ": an earlier command has not ended", Cause: ctx.Err()}
+		return sluice.Unknown, &sluice.Error{
+			Kind: sluice.Unavailable,
+			Msg:  "setting " + m.web.addr + ": an earlier command has not ended", Cause: ctx.Err(),
+		}
 	}
 	err := m.set(ctx, mode, prior)
 	var no *device.RefusedError
@@ -269,8 +275,10 @@ func (m *Miner) set(ctx context.Context, mode string, prior device.Prior) error 
 		return err
 	}
 	if !now.canSleep() {
-		return &sluice.Error{Kind: sluice.Conflict, Msg: "setting " + m.web.addr,
-			Cause: &device.RefusedError{Why: "this firmware has no sleep mode"}}
+		return &sluice.Error{
+			Kind: sluice.Conflict, Msg: "setting " + m.web.addr,
+			Cause: &device.RefusedError{Why: "this firmware has no sleep mode"},
+		}
 	}
 	if mode == sluice.ModeSleep {
 		return v.post(ctx, now.with(workSleep))

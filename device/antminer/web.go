@@ -67,8 +67,10 @@ func (v *visit) authorized(ctx context.Context, method, path string, body []byte
 	if status == http.StatusUnauthorized {
 		c := parseChallenge(h)
 		if c == nil {
-			return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "the machine asks for credentials in a way that is not supported",
-				Hint: "stock firmware asks for digest authentication: is this the right driver?"}
+			return nil, &sluice.Error{
+				Kind: sluice.Unavailable, Msg: "the machine asks for credentials in a way that is not supported",
+				Hint: "stock firmware asks for digest authentication: is this the right driver?",
+			}
 		}
 		v.mu.Lock()
 		v.auth = c
@@ -81,8 +83,10 @@ func (v *visit) authorized(ctx context.Context, method, path string, body []byte
 	case http.StatusOK:
 		return b, nil
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &sluice.Error{Kind: sluice.Invalid, Msg: "HTTP " + strconv.Itoa(status), Hint: "check user and password of this machine",
-			Cause: &device.RefusedError{Why: "user or password not accepted"}}
+		return nil, &sluice.Error{
+			Kind: sluice.Invalid, Msg: "HTTP " + strconv.Itoa(status), Hint: "check user and password of this machine",
+			Cause: &device.RefusedError{Why: "user or password not accepted"},
+		}
 	}
 	return nil, fmt.Errorf("HTTP %d", status)
 }

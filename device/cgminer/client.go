@@ -117,8 +117,10 @@ func readReply(r io.Reader) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
 			if cap(buf) >= MaxReply {
-				return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply is longer than 1 MiB",
-					Hint: "is this a mining machine's API?"}
+				return nil, &sluice.Error{
+					Kind: sluice.Unavailable, Msg: "the reply is longer than 1 MiB",
+					Hint: "is this a mining machine's API?",
+				}
 			}
 			buf = append(make([]byte, 0, min(4*cap(buf), MaxReply)), buf...)
 		}

@@ -73,8 +73,10 @@ func reading(parts map[string]cgminer.Reply) (sluice.Reading, error) {
 	var r sluice.Reading
 	cfg, ok := parts["config"].First("CONFIG")
 	if !ok {
-		return r, &sluice.Error{Kind: sluice.Unavailable, Msg: "reading LuxOS: the reply has no CONFIG",
-			Hint: "is this machine running LuxOS?"}
+		return r, &sluice.Error{
+			Kind: sluice.Unavailable, Msg: "reading LuxOS: the reply has no CONFIG",
+			Hint: "is this machine running LuxOS?",
+		}
 	}
 	r.Mode, r.Model = mode(cfg), cfg.String("Model")
 	if s, ok := parts["summary"].First("SUMMARY"); ok {

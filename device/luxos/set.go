@@ -28,8 +28,10 @@ const sessionPoll = 250 * time.Millisecond
 // machine already is, because a profile set again restarts the ramp.
 func (m *Miner) Set(ctx context.Context, mode string, p device.Prior) (sluice.Outcome, error) {
 	if mode == "" || strings.Contains(mode, ",") { // a comma separates parameters
-		return sluice.Refused, &sluice.Error{Kind: sluice.Invalid, Msg: "setting " + m.api.Addr,
-			Cause: &device.RefusedError{Why: "no profile can be named " + strconv.Quote(mode)}}
+		return sluice.Refused, &sluice.Error{
+			Kind: sluice.Invalid, Msg: "setting " + m.api.Addr,
+			Cause: &device.RefusedError{Why: "no profile can be named " + strconv.Quote(mode)},
+		}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -40,8 +42,10 @@ func (m *Miner) Set(ctx context.Context, mode string, p device.Prior) (sluice.Ou
 	case m.turn <- struct{}{}:
 		defer func() { <-m.turn }()
 	case <-ctx.Done():
-		return sluice.Unknown, &sluice.Error{Kind: sluice.Unavailable,
-			Msg: "setting " + m.api.Addr + ": an earlier command has not ended", Cause: ctx.Err()}
+		return sluice.Unknown, &sluice.Error{
+			Kind: sluice.Unavailable,
+			Msg:  "setting " + m.api.Addr + ": an earlier command has not ended", Cause: ctx.Err(),
+		}
 	}
 	var err error
 	if mode == sluice.ModeSleep {
@@ -158,8 +162,10 @@ func (m *Miner) logon(ctx context.Context) (string, error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return "", &sluice.Error{Kind: sluice.Conflict, Msg: "logging on to " + m.api.Addr, Cause: err,
-				Hint: "who else manages this machine? a session ends by itself after a minute"}
+			return "", &sluice.Error{
+				Kind: sluice.Conflict, Msg: "logging on to " + m.api.Addr, Cause: err,
+				Hint: "who else manages this machine? a session ends by itself after a minute",
+			}
 		}
 	}
 }

@@ -80,8 +80,10 @@ func (m *Meter) Read(ctx context.Context) (sluice.Reading, error) {
 		}
 		w := float64(r.watts)
 		if math.IsNaN(w) || math.Abs(w) > 1e12 {
-			return sluice.Reading{}, m.fail(&sluice.Error{Kind: sluice.Unavailable, Msg: "the register holds no power",
-				Hint: "check register: it must be float32 in watts"})
+			return sluice.Reading{}, m.fail(&sluice.Error{
+				Kind: sluice.Unavailable, Msg: "the register holds no power",
+				Hint: "check register: it must be float32 in watts",
+			})
 		}
 		return sluice.Reading{Power: sluice.Watts(math.Round(w)), HasPower: true, PowerSource: sluice.SourceMeter}, nil
 	case <-ctx.Done():

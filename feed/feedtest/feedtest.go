@@ -43,8 +43,10 @@ func Contract(t *testing.T, src feed.Source, now time.Time) {
 		}
 	})
 	t.Run("points keep the contract at any now", func(t *testing.T) {
-		for _, d := range []time.Duration{0, time.Second, 7 * time.Minute, 26 * time.Hour, 400 * 24 * time.Hour,
-			-time.Second, -7 * time.Minute, -26 * time.Hour, -400 * 24 * time.Hour} {
+		for _, d := range []time.Duration{
+			0, time.Second, 7 * time.Minute, 26 * time.Hour, 400 * 24 * time.Hour,
+			-time.Second, -7 * time.Minute, -26 * time.Hour, -400 * 24 * time.Hour,
+		} {
 			check(t, src, now.Add(d))
 		}
 		check(t, src, now) // asking earlier must not have harmed it

@@ -104,6 +104,7 @@ func (h endHeap) Less(i, j int) bool {
 	}
 	return h[i].id < h[j].id
 }
+
 func (h endHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
