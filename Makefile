@@ -25,7 +25,7 @@ ui/dist/index.html: $(UI_SRC)
 
 .PHONY: test
 test: ui ## install what the tests need and run everything
-	@scripts/need hledger chromium python3-scipy
+	@scripts/need gcc hledger chromium python3-scipy
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 
