@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,7 @@ func TestCurtailment(t *testing.T) {
 func TestDemoGoesOn(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
+	born := time.Now()
 	s := up(t, demoArgs(dir, "--speed", "600")...)
 	running(t, s)
 	must(t, s.on("curtail", "--limit", "5MW", "--for", "20h", "--id", "long")...)
@@ -180,7 +182,7 @@ func TestDemoGoesOn(t *testing.T) {
 		return err
 	})
 	jobs := map[string]bool{}
-	remember := func() time.Time {
+	remember := func() {
 		t.Helper()
 		js, err := s.jobs()
 		if err != nil {
@@ -189,26 +191,19 @@ func TestDemoGoesOn(t *testing.T) {
 		for _, j := range js {
 			jobs[j.ID] = true
 		}
-		st, err := s.site()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st.Now
 	}
-	before := remember()
-	wall := time.Now()
+	remember()
 	if status := s.stop(t, 10*time.Second); status != 0 {
 		t.Fatalf("Ctrl-C: status %d\n%s", status, s.process.err.String())
 	}
+	last, lived := shown(t, s), time.Since(born)
 	for life := range 8 {
+		born = time.Now()
 		s = up(t, demoArgs(dir, "--speed", "600")...)
-		st, err := s.site()
-		if err != nil {
-			t.Fatal(err)
-		}
 		// The site's time has passed while it ran, and not while it did not.
-		if most := before.Add(time.Duration(float64(time.Since(wall)) * 600)); st.Now.Before(before.Add(-10*time.Minute)) || st.Now.After(most) {
-			t.Errorf("life %d: the clock stood at %s, now at %s", life, before, st.Now)
+		before := shown(t, s)
+		if most := last.Add(time.Minute + 600*lived); before.Before(last) || before.After(most) {
+			t.Errorf("life %d: the clock stood at %s, then at %s after %v", life, last, before, lived)
 		}
 		eventually(t, 2*patience, func() error { // a settlement in each life
 			st, err := s.site()
@@ -220,7 +215,7 @@ func TestDemoGoesOn(t *testing.T) {
 			}
 			return nil
 		})
-		st, err = s.site()
+		st, err := s.site()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,9 +239,26 @@ func TestDemoGoesOn(t *testing.T) {
 			}
 		}
 		checkBooks(t, s, 5*time.Minute, life)
-		before, wall = remember(), time.Now()
+		remember()
 		s.kill()
+		last, lived = before, time.Since(born)
 	}
+}
+
+var siteTime = regexp.MustCompile(`site time (\d{4}-\d\d-\d\d \d\d:\d\d) UTC`)
+
+// shown is the site's time at its start, to the minute, as the banner shows it.
+func shown(t testing.TB, s *server) time.Time {
+	t.Helper()
+	m := siteTime.FindStringSubmatch(s.out.String())
+	if m == nil {
+		t.Fatalf("the banner shows no time:\n%s", s.out.String())
+	}
+	at, err := time.Parse("2006-01-02 15:04", m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // The backup of a running demo, restored, is the same site.

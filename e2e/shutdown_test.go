@@ -145,6 +145,8 @@ func TestSessionOfTheDead(t *testing.T) {
 	if port == nil {
 		t.Fatalf("no machine with sessions:\n%s", config)
 	}
+	s := up(t, site.args()...)
+	eventually(t, patience, func() error { return site.allMine(s.client) })
 	conn, err := net.Dial("tcp", "127.0.0.1:"+string(port[1]))
 	if err != nil {
 		t.Fatal(err)
@@ -156,8 +158,6 @@ func TestSessionOfTheDead(t *testing.T) {
 	if b, err := io.ReadAll(conn); err != nil || !strings.Contains(string(b), "SessionID") {
 		t.Fatalf("logging on: %s, %v", b, err)
 	}
-	s := up(t, site.args()...)
-	eventually(t, patience, func() error { return site.allMine(s.client) })
 	must(t, s.on("curtail", "--limit", "1kW", "--for", "1h")...)
 	eventually(t, 4*patience, func() error {
 		if n, err := site.asleep(); err != nil || n != site.miners {
