@@ -158,7 +158,7 @@ func TestCurtailCommands(t *testing.T) {
 	c := newCLI(t, "")
 	c.prints("curtailment c-3: site under 4.00 MW until 2023-08-25 20:30:00 UTC, active, 30m to go (grid)\n",
 		"curtail", "--limit", "4MW", "--for", "30m", "--why", "grid", "--by", "ann", "--id", "g-1", "--node", "site")
-	if want := (site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: cliTime.Add(30 * time.Minute), By: "ann", Why: "grid"}); c.site.made[0] != want {
+	if want := (site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: cliTime.Add(30 * time.Minute), For: 30 * time.Minute, By: "ann", Why: "grid"}); c.site.made[0] != want {
 		t.Errorf("ordered %+v, want %+v", c.site.made[0], want)
 	}
 	c.prints(`site from 13.20 MW to 3.99 MW, limit 4.00 MW: 2900 machines and 1 jobs, 1,156.10 $ of margin
