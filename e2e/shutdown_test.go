@@ -165,13 +165,7 @@ func TestSessionOfTheDead(t *testing.T) {
 		}
 		return nil
 	})
-	as, err := all[alarm](s.client, "/alarms")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range as {
-		if strings.HasPrefix(a.Name, "command-") {
-			t.Errorf("alarm %s of %s: %s", a.Name, a.Subject, a.Text)
-		}
+	if strings.Contains(s.process.err.String(), "command-") { // also where it is over
+		t.Errorf("a machine that was busy for a minute counts as faulty:\n%s", s.process.err.String())
 	}
 }
