@@ -40,8 +40,10 @@ const priceStep = 10 * time.Second
 func newRealSite(t testing.TB, miners int, speed float64, more string, flags ...string) *realSite {
 	t.Helper()
 	dir := t.TempDir()
-	r := &realSite{miners: miners, began: time.Now().UTC().Truncate(time.Minute), config: filepath.Join(dir, "sluice.yaml"), state: filepath.Join(dir, "devices"),
-		prices: filepath.Join(dir, "prices.csv"), data: filepath.Join(dir, "data"), listen: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	r := &realSite{
+		miners: miners, began: time.Now().UTC().Truncate(time.Minute), config: filepath.Join(dir, "sluice.yaml"), state: filepath.Join(dir, "devices"),
+		prices: filepath.Join(dir, "prices.csv"), data: filepath.Join(dir, "data"), listen: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+	}
 	made := filepath.Join(dir, "made.yaml")
 	r.devices = start(t, append([]string{"sim", "devices", "--count", fmt.Sprint(miners), "--speed", fmt.Sprint(speed), "--out", made, "--state", r.state}, flags...)...)
 	var text []byte

@@ -104,8 +104,10 @@ func (l *load) run(end <-chan struct{}, rnd *rand.Rand) {
 			}
 		case 2:
 			id := fmt.Sprintf("o-%d", rnd.Uint32())
-			o, err := ask[curtailment](&c, http.MethodPost, "/curtailments", map[string]any{"id": id,
-				"limit_kw": 20 + rnd.Float64()*120, "for_s": 2 + rnd.IntN(15), "by": "grid", "why": "exercise"})
+			o, err := ask[curtailment](&c, http.MethodPost, "/curtailments", map[string]any{
+				"id":       id,
+				"limit_kw": 20 + rnd.Float64()*120, "for_s": 2 + rnd.IntN(15), "by": "grid", "why": "exercise",
+			})
 			var no *refusedError
 			if errors.As(err, &no) {
 				l.fail(err)
