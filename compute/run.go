@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -237,7 +238,7 @@ func (s *Service) finish(e *entry, state State, why string, x Exit) {
 	s.touch(e)
 }
 
-func unitMS(seconds float64, units int) int64 { return int64(seconds*1000) * int64(units) }
+func unitMS(seconds float64, units int) int64 { return int64(math.Round(seconds*1000)) * int64(units) }
 
 // errUnknownExecutor is why a run cannot be attached.
 var errUnknownExecutor = errors.New("the configuration has no such executor any more")

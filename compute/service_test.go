@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -149,8 +150,8 @@ func TestAnything(t *testing.T) {
 					if holds {
 						busy[j.Host] += j.Units
 					}
-					if holds != (j.Host != "" && !j.State.Ended()) || j.RunSeconds > j.ExpectSeconds ||
-						(j.State == compute.Succeeded) != (j.RunSeconds == j.ExpectSeconds && j.State.Ended() && j.State != compute.Cancelled) {
+					if holds != (j.Host != "" && !j.State.Ended()) || j.RunSeconds > j.ExpectSeconds+1e-9 ||
+						(j.State == compute.Succeeded) != (math.Abs(j.RunSeconds-j.ExpectSeconds) < 1e-9 && j.State.Ended() && j.State != compute.Cancelled) {
 						rt.Fatalf("job %+v", j)
 					}
 				}
@@ -167,7 +168,7 @@ func TestAnything(t *testing.T) {
 		billed += w.bill()
 		var want, kept sluice.Money
 		for _, j := range w.svc.Jobs() {
-			want += sluice.Money(sluice.MulDiv(int64(j.RunSeconds*1000)*int64(j.Units), 1_234_567, 3_600_000))
+			want += sluice.Money(sluice.MulDiv(int64(math.Round(j.RunSeconds*1000))*int64(j.Units), 1_234_567, 3_600_000))
 			kept += j.BilledUSD
 		}
 		// Each run's milliseconds are rounded down once.
