@@ -40,7 +40,7 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	m.gen++
 	m.act = act{
 		from: m.want, to: to, before: before, expect: mode.Power, issued: now,
-		decision: decision, move: move, order: order,
+		decision: decision, move: move, order: order, limit: order != nil,
 	}
 	if to == sluice.ModeSleep {
 		if m.read.Mode != sluice.ModeSleep {
@@ -72,13 +72,13 @@ func (m *miner) row() MachineRow {
 // intents could not be stored only those go out that a limit needs: a price can
 // wait for the disk, the grid cannot. The caller holds s.mu.
 func (s *Site) launch(ctx context.Context, stored bool) {
-	rest := s.toLaunch[:0]
+	var rest []*miner
 	for _, down := range []bool{true, false} {
 		for _, m := range s.toLaunch {
 			if m.phase != commanding || m.cancel != nil || (m.act.expect < m.act.before) != down {
 				continue
 			}
-			if !stored && !(down && m.act.order != nil) {
+			if !stored && !(down && m.act.limit) {
 				rest = append(rest, m)
 				continue
 			}

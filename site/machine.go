@@ -110,6 +110,7 @@ type act struct {
 	decision  int64
 	move      int
 	order     *curtailment // for which it was shed, if any
+	limit     bool         // a limit needs it: it does not wait for the disk
 	pending   sluice.Watts // increase held back on the nodes above until proven
 }
 

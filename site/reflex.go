@@ -54,6 +54,10 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment) {
 			s.preempt(ctx, d, j, s.hostClassOf(j), pic, p, now)
 		}
 	}
+	// Also what a price has stopped and what still waits for the disk.
+	for _, m := range s.toLaunch {
+		m.act.limit = true
+	}
 	if len(d.Moves)+len(d.JobMoves) > 0 {
 		s.record(d)
 	}
@@ -130,7 +134,8 @@ func (s *Site) settling(n *node, now time.Time) bool {
 func (s *Site) shedding(n *node) sluice.Watts {
 	var w sluice.Watts
 	for _, m := range s.miners {
-		if m.phase != settled && m.act.expect < m.act.before && m.class.node.under(n) {
+		waits := m.phase == commanding && m.cancel == nil && !m.act.limit // for the disk
+		if m.phase != settled && !waits && m.act.expect < m.act.before && m.class.node.under(n) {
 			if p, _ := m.power(); p > m.act.expect {
 				w += s.atMeter(p - m.act.expect)
 			}
