@@ -69,10 +69,9 @@ func (s *Site) rise(now time.Time) {
 	for _, st := range s.started {
 		// A meter that was read after the start shows the job; one reading more
 		// is waited for, as hosts take a moment to draw what they will.
-		if now.Sub(st.at) > 2*time.Minute || (st.seen > 2 && now.After(st.at)) {
+		if now.Sub(st.at) > 2*time.Minute || (st.seen > 3 && now.After(st.at)) {
 			continue
 		}
-		st.seen++
 		st.node.path(func(n *node) { n.pending += st.power })
 		keep = append(keep, st)
 	}
@@ -84,18 +83,21 @@ type started struct {
 	node  *node
 	power sluice.Watts
 	at    time.Time
-	seen  int
+	seen  int // turns since
 }
 
 // admit starts jobs and wakes miners as far as headroom and ramp allow: jobs
 // first, then what earns most. The caller holds s.mu.
 func (s *Site) admit(ctx context.Context, now time.Time) {
 	s.refillRamp(now)
+	for _, st := range s.started {
+		st.seen++
+	}
+	s.rise(now) // also where nothing is to come up: pins and what the meter shows beyond the readings ask for it
 	if len(s.starts) == 0 && len(s.raises) == 0 {
 		return
 	}
 	by := s.sum()
-	s.rise(now)
 	s.admitJobs(ctx, now, by)
 	sort.SliceStable(s.raises, func(i, j int) bool { return s.raises[i].worth > s.raises[j].worth })
 	keep := s.raises[:0]
@@ -111,7 +113,7 @@ func (s *Site) admit(ctx context.Context, now time.Time) {
 // refillRamp lets the ramp's allowance grow with time, to a minute's worth.
 func (s *Site) refillRamp(now time.Time) {
 	if !s.rampAt.IsZero() {
-		s.rampLeft += sluice.Watts(float64(s.o.Ramp) * now.Sub(s.rampAt).Minutes())
+		s.rampLeft += sluice.Watts(float64(s.o.Ramp) * max(0, now.Sub(s.rampAt).Minutes()))
 	}
 	s.rampLeft = min(s.rampLeft, s.o.Ramp)
 	s.rampAt = now

@@ -141,6 +141,7 @@ func (s *Site) pinMiner(ctx context.Context, m *miner, p Pin) error {
 			return sluice.Errorf(sluice.Unavailable, "wait until it answers", "how %s is set now has not been read yet, so it cannot be put back", p.Machine)
 		}
 		now := p.At
+		s.rise(now)
 		if p0, _ := m.power(); mode.Power > p0 && s.headroom(m.class.node, now, s.sum()) < s.atMeter(mode.Power-p0) {
 			return sluice.Errorf(sluice.Conflict, "free power first, or wait", "there is no room under the limit to bring %s up to %s", p.Machine, p.Mode)
 		}
