@@ -72,6 +72,9 @@ func (s *Site) Curtail(ctx context.Context, o CurtailmentOrder) (Curtailment, er
 }
 
 func (s *Site) order(ctx context.Context, o CurtailmentOrder) (Curtailment, error) {
+	if c, ok := s.ended(ctx, o.ID); ok {
+		return c, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.stamp()

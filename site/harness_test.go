@@ -34,6 +34,7 @@ type world struct {
 	mu      sync.Mutex
 	now     time.Time
 	most    map[string]float64 // highest load seen of each node, as a share of its limit in force
+	lenient bool               // a feed may fail at the start
 	arrive  bool               // the demo's stream of jobs arrives
 	metered map[string]float64 // factor of a meter that is off
 }
@@ -48,7 +49,7 @@ type worldSpec struct {
 	meters   bool
 	faults   map[int]sim.Fault
 	price    func(time.Time) float64
-	orders   *orderBook
+	orders   feed.Source // of orders too
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -256,7 +257,9 @@ func (w *world) open() {
 		specs = append(specs, feed.Spec{Name: "orders", Source: w.spec.orders, Refresh: time.Second})
 	}
 	w.feeds = feed.NewBook(specs)
-	w.must(w.feeds.Refresh(ctx, w.now))
+	if err := w.feeds.Refresh(ctx, w.now); !w.lenient {
+		w.must(err)
+	}
 	o.Feeds, o.Compute, o.Store = w.feeds, w.jobs, w.db.Site()
 	w.site, err = site.New(ctx, o, w.now)
 	w.must(err)

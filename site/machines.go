@@ -8,7 +8,6 @@ import (
 
 	"sluice"
 	"sluice/compute"
-	"sluice/feed"
 )
 
 // Machines lists all machines by name.
@@ -222,50 +221,3 @@ func (t *today) add(r Settled) {
 }
 
 func (t *today) view() Today { return t.Today }
-
-// feedOrders takes in the orders that feeds carry. The caller holds s.mu.
-func (s *Site) feedOrders(ctx context.Context, now time.Time) {
-	live := map[string]feed.Order{}
-	for _, o := range s.o.Feeds.Orders(now) {
-		id := "feed-" + o.ID
-		live[id] = o
-		if s.knownOrder(id) {
-			continue
-		}
-		c, err := s.newOrder(CurtailmentOrder{
-			ID: id, Node: o.Node, Limit: sluice.WattsOfKW(o.LimitKW),
-			From: o.From, Until: o.To, By: "feed", Why: o.Origin,
-		}, now)
-		if err != nil {
-			s.alarm(now, sluice.Critical, "order-refused", id, "an order of a feed cannot be obeyed: "+err.Error(), "mend the feed or order it by hand with sluice curtail")
-			continue
-		}
-		s.seenOrders[id] = true
-		s.orders = append(s.orders, c)
-		s.limitGen++
-		if c.State == Active {
-			s.enforce(ctx, now, c)
-		}
-	}
-	for _, c := range s.orders {
-		if _, ok := live[c.ID]; !ok && c.By == "feed" && (c.State == Active || c.State == Pending) && now.Before(c.Until) {
-			t := now
-			c.State, c.EndedAt, c.dirty = Cancelled, &t, true
-			c.Why = joinWhy(c.Why, "withdrawn by the feed")
-			s.limitGen++
-			s.need("curtailment cancelled")
-		}
-	}
-}
-
-func (s *Site) knownOrder(id string) bool {
-	if s.seenOrders[id] {
-		return true
-	}
-	for _, c := range s.orders {
-		if c.ID == id {
-			return true
-		}
-	}
-	return false
-}

@@ -43,9 +43,9 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 			continue
 		}
 		s.orders = append(s.orders, &curtailment{Curtailment: c, node: n, limit: sluice.WattsOfKW(c.LimitKW), wall: time.Now(), seq: i})
-		if c.By == "feed" {
-			s.seenOrders[c.ID] = true
-		}
+	}
+	if err := s.recoverOrders(ctx, now); err != nil {
+		return err
 	}
 	for _, a := range saved.OpenAlarms {
 		s.alarms.open[a.Name+"\x00"+a.Subject] = &a
