@@ -35,6 +35,7 @@ type world struct {
 	now     time.Time
 	most    map[string]float64 // highest load seen of each node, as a share of its limit in force
 	lenient bool               // a feed may fail at the start
+	less    int                // machines of the last class that are no longer Sluice's
 	arrive  bool               // the demo's stream of jobs arrives
 	metered map[string]float64 // factor of a meter that is off
 }
@@ -169,6 +170,12 @@ func (w *world) must(err error) {
 	}
 }
 
+// must1 is must for a call that returns something besides.
+func (w *world) must1(_ any, err error) {
+	w.t.Helper()
+	w.must(err)
+}
+
 var worldClasses = []struct {
 	model, class, node string
 	modes              []string
@@ -243,6 +250,7 @@ func (w *world) open() {
 	if len(hs) > 0 {
 		o.Hosts = []site.HostClass{{Name: "gpu", Node: "b", Model: "H100", Hosts: hs}}
 	}
+	o.Miners = o.Miners[:len(o.Miners)-w.less]
 	w.jobs = compute.New(compute.Config{
 		Hosts: hs, Executors: map[string]compute.Executor{"virtual": w.exec}, Store: w.db.Jobs(), Dir: w.dir, Now: w.clock,
 		OnChange: func(j compute.Job) {

@@ -86,9 +86,7 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 		}
 		return
 	}
-	if m.fails >= 3 {
-		s.clearAlarm(at, "machine-silent", m.spec.Name)
-	}
+	s.clearAlarm(at, "machine-silent", m.spec.Name) // perhaps of an earlier process
 	m.fails, m.readErr = 0, nil
 	r.At = at
 	m.read = r

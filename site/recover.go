@@ -51,6 +51,11 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 		s.alarms.open[a.Name+"\x00"+a.Subject] = &a
 	}
 	s.alarms.next = saved.LastAlarm + 1
+	for _, a := range saved.OpenAlarms {
+		if !s.has(a, now) {
+			s.clearAlarm(now, a.Name, a.Subject)
+		}
+	}
 	s.lastDecision = saved.LastDecision
 	s.acc = saved.Progress
 	s.gap(now)
@@ -63,4 +68,26 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 		s.today.add(r)
 	}
 	return nil
+}
+
+// has says whether what an alarm is about is still part of the site: nothing else
+// would end the alarm of a machine that was sold.
+func (s *Site) has(a Alarm, now time.Time) bool {
+	switch a.Name {
+	case "machine-silent", "machine-came-back", "command-ignored", "command-refused":
+		return s.minerBy[a.Subject] != nil
+	case "over-limit":
+		return s.nodeBy[a.Subject] != nil
+	case "meter-silent":
+		n := s.nodeBy[a.Subject]
+		return n != nil && n.spec.Meter != nil
+	case "feed-stale":
+		for _, f := range s.o.Feeds.Status(now) {
+			if feedName(f) == a.Subject {
+				return true
+			}
+		}
+		return false
+	}
+	return true
 }

@@ -100,6 +100,7 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 	for _, n := range s.nodes {
 		limit := s.limitAt(n, now)
 		if limit == 0 {
+			s.clearAlarm(now, "over-limit", n.spec.Name) // of an order that is over
 			continue
 		}
 		load, _ := s.load(n, by, now)

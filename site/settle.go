@@ -149,8 +149,9 @@ func (s *Site) gap(now time.Time) {
 	}
 	measured := s.acc.At.Sub(s.acc.From)
 	if d > 24*time.Hour || measured <= 0 {
+		s.clearAlarm(now, "books-gap", s.o.Name) // an earlier one does not hide this one
 		s.alarm(now, sluice.Warning, "books-gap", s.o.Name,
-			"nothing was measured from "+s.acc.At.Format(time.RFC3339)+" to "+now.Format(time.RFC3339),
+			"nothing is booked from "+s.acc.From.Format(time.RFC3339)+" to "+now.Format(time.RFC3339),
 			"enter the energy of this time by hand from the utility's meter")
 		s.acc = Progress{From: now.Truncate(s.o.Step), At: now}
 		return
@@ -202,6 +203,9 @@ const correctFor = 48 * time.Hour
 // correct posts the differences of settled intervals whose price has been
 // restated since. The caller holds s.mu.
 func (s *Site) correct(ctx context.Context, now time.Time) error {
+	if a := s.alarms.open["books-gap\x00"+s.o.Name]; a != nil && now.Sub(a.At) > correctFor {
+		s.clearAlarm(now, a.Name, a.Subject) // nothing would ever say that it was entered by hand
+	}
 	for len(s.settled) > 0 && now.Sub(s.settled[0].To) > correctFor {
 		s.settled = s.settled[1:]
 	}
