@@ -62,7 +62,52 @@ func (s *Site) lossUnder(now time.Time, orders bool) float64 {
 	if err != nil {
 		return 0
 	}
-	return -p.ObjectiveUSD / s.o.Step.Hours()
+	// What it costs to stop firm work is a penalty that orders the way down, no
+	// money that is lost.
+	penalty := 0.0
+	goesOn := map[string]bool{}
+	for _, r := range p.Runs {
+		goesOn[r.Job] = true
+	}
+	for _, j := range pic.in.Jobs {
+		if j.Running && !goesOn[j.Name] {
+			penalty += j.PreemptUSD
+		}
+	}
+	return (-p.ObjectiveUSD - penalty) / s.o.Step.Hours()
+}
+
+// pause is a job that was stopped for an order.
+type pause struct {
+	order   *curtailment
+	power   sluice.Watts // at the meter
+	usdHour float64      // margin that it made
+	gone    bool         // nothing of it is left on its host
+}
+
+// runPauses notes when the load of stopped jobs is gone, counts what their pause
+// costs, and forgets those that run again or whose order is over. The caller
+// holds s.mu.
+func (s *Site) runPauses(now time.Time, d time.Duration) {
+	for id, p := range s.paused {
+		j, err := s.o.Compute.Job(id)
+		if err != nil || p.order.State != Active || (p.gone && j.State != compute.Queued) {
+			delete(s.paused, id)
+			continue
+		}
+		if j.State == compute.Running || j.State == compute.Starting {
+			continue // its stop is only just under way
+		}
+		if !p.gone && j.State != compute.Stopping {
+			p.gone = true
+			p.order.gone(now, p.power, sluice.ConfirmedByDevice)
+			p.order.CostUSD += lostWork(j)
+		}
+		if p.gone && d > 0 {
+			p.order.CostUSD += max(0, p.usdHour) * d.Hours()
+			p.order.dirty = true
+		}
+	}
 }
 
 // costRun adds what the orders in force cost over d. The caller holds s.mu.
@@ -73,6 +118,7 @@ func (s *Site) costRun(now time.Time, d time.Duration) {
 			active = append(active, c)
 		}
 	}
+	s.runPauses(now, d)
 	for _, c := range active {
 		c.CostUSD += s.costRate * d.Hours() / float64(len(active))
 		c.dirty = c.dirty || s.costRate > 0

@@ -90,7 +90,7 @@ func (s *Site) order(ctx context.Context, o CurtailmentOrder) (Curtailment, erro
 	s.orders = append(s.orders, c)
 	s.limitGen++
 	if c.State == Active {
-		s.enforce(s.life(ctx), now, c)
+		s.enforce(s.life(ctx), now, c, nil)
 	}
 	if err := s.keep(s.life(ctx), now); err != nil {
 		// It is obeyed all the same, and stored when that works again.
@@ -182,7 +182,7 @@ func (s *Site) runOrders(ctx context.Context, now time.Time, by sums) {
 		if c.State == Pending && !now.Before(c.From) {
 			s.begin(c, now)
 			s.limitGen++
-			s.enforce(ctx, now, c)
+			s.enforce(ctx, now, c, nil)
 		}
 		if c.State == Active && c.MetAt == nil {
 			if load, _ := s.load(c.node, by, now); load <= max(c.limit, 1) {
@@ -221,7 +221,7 @@ func (s *Site) CancelCurtailment(ctx context.Context, id, by string) (Curtailmen
 			continue
 		}
 		if c.State != Active && c.State != Pending {
-			return Curtailment{}, sluice.Errorf(sluice.Conflict, "", "the order %s has %s", id, c.State)
+			return Curtailment{}, sluice.Errorf(sluice.Conflict, "", "the order %s is over: %s", id, c.State)
 		}
 		c.State = Cancelled
 		c.EndedAt = &now

@@ -38,7 +38,7 @@ func (s *Site) feedOrders(ctx context.Context, now time.Time) {
 		s.orders = append(s.orders, c)
 		s.limitGen++
 		if c.State == Active {
-			s.enforce(ctx, now, c)
+			s.enforce(ctx, now, c, nil)
 		}
 	}
 	if s.ordersSaid(now) {
@@ -92,7 +92,7 @@ func (s *Site) amend(ctx context.Context, c *curtailment, o feed.Order, now time
 	s.limitGen++
 	s.need("curtailment")
 	if c.State == Active && stricter {
-		s.enforce(ctx, now, c)
+		s.enforce(ctx, now, c, nil)
 	}
 }
 

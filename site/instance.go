@@ -24,6 +24,9 @@ type picture struct {
 	jobs     map[string]compute.Job // by ID, as the instance knows them
 	counts   map[string]map[string]int
 	limitGen int
+
+	starting    int     // jobs that the plan starts in its first interval
+	startStrike float64 // the lowest strike price among them
 }
 
 // picture draws the site as dispatch sees it: from the interval that now lies

@@ -220,4 +220,9 @@ func (t *today) add(r Settled) {
 	t.MarginUSD = t.MiningUSD + t.AIUSD - t.EnergyUSD
 }
 
-func (t *today) view() Today { return t.Today }
+func (t *today) view(now time.Time) Today {
+	if !now.Truncate(24 * time.Hour).Equal(t.day) {
+		return Today{}
+	}
+	return t.Today
+}

@@ -53,6 +53,7 @@ func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigge
 	d.SolveMS = float64(solve.Microseconds()) / 1000
 	s.setAlarm(!p.Feasible, now, sluice.Critical, "over-limit-plan", s.o.Name,
 		"no plan keeps the limits, though everything stands still", "look at the machines that are locked, pinned or do not obey")
+	s.whoStarts(pic, p)
 	for _, m := range firstMoves(pic.in, p) {
 		s.adoptMove(d, pic, p, m, now)
 	}
@@ -66,7 +67,7 @@ func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigge
 		s.planInfo.BoundUSD = *p.BoundUSD
 	}
 	if !interval && len(d.Moves)+len(d.JobMoves) == 0 {
-		s.planInfo.Decision = 0
+		s.planInfo.Decision = s.lastDecision
 		return // asked again within the interval, and nothing changes
 	}
 	s.record(d)
@@ -199,6 +200,21 @@ func (s *Site) orderOver(n *node) *curtailment {
 	return nil
 }
 
+// whoStarts notes which jobs the plan starts at once: what comes down meanwhile
+// makes room for them.
+func (s *Site) whoStarts(pic *picture, p *dispatch.Plan) {
+	for _, r := range p.Runs {
+		j, ok := pic.jobs[r.Job]
+		if !ok || r.Start != 0 || j.State != compute.Queued {
+			continue
+		}
+		strike := s.jobStrike(j, s.hostClassOf(j))
+		if pic.starting++; pic.starting == 1 || strike < pic.startStrike {
+			pic.startStrike = strike
+		}
+	}
+}
+
 // adoptJobs starts and preempts jobs as the plan's first interval says.
 func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *dispatch.Plan, now time.Time) {
 	runs := map[string]bool{}
@@ -212,7 +228,7 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 		h := s.hostClassOf(j)
 		switch {
 		case dj.Running && !runs[dj.Name]:
-			s.preempt(ctx, d, j, h, pic, p, now)
+			s.preempt(ctx, d, j, h, now, s.orderOver(h.node), s.pauseReason(j, h, pic, p))
 		case !dj.Running && runs[dj.Name]:
 			why := jobReason(s.jobStrike(j, h), "strike %.4g > price %.4g $/MWh", pic.price)
 			d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
@@ -228,19 +244,20 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 	sort.SliceStable(s.starts, func(i, k int) bool { return s.starts[i].power > s.starts[k].power })
 }
 
-// preempt pauses a job.
-func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostClass, pic *picture, p *dispatch.Plan, now time.Time) {
-	strike := s.jobStrike(j, h)
-	worth := shadow(p, h.node, pic.price)
-	var why string
+// pauseReason says in money why the plan pauses a job.
+func (s *Site) pauseReason(j compute.Job, h *hostClass, pic *picture, p *dispatch.Plan) string {
+	strike, worth := s.jobStrike(j, h), shadow(p, h.node, pic.price)
 	switch {
 	case strike < pic.price:
-		why = jobReason(strike, "strike %.4g < price %.4g $/MWh", pic.price)
+		return jobReason(strike, "strike %.4g < price %.4g $/MWh", pic.price)
 	case worth > strike:
-		why = jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
-	default:
-		why = jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
+		return jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
 	}
+	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
+}
+
+// preempt pauses a job, for an order where there is one.
+func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostClass, now time.Time, order *curtailment, why string) {
 	if !j.Interruptible {
 		why += "; not sold as interruptible: stopped because the limit cannot be kept otherwise"
 	} else {
@@ -250,8 +267,17 @@ func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostC
 	if !s.o.Control(h.spec.Name) {
 		return
 	}
-	if err := s.o.Compute.Preempt(ctx, now, j.ID, why); err != nil && sluice.KindOf(err) != sluice.Conflict {
-		s.alarm(now, sluice.Warning, "job-preempt", j.ID, err.Error(), "")
+	if err := s.o.Compute.Preempt(ctx, now, j.ID, why); err != nil {
+		if sluice.KindOf(err) != sluice.Conflict {
+			s.alarm(now, sluice.Warning, "job-preempt", j.ID, err.Error(), "it is tried again with the next plan")
+		}
+		return
+	}
+	if order != nil {
+		s.paused[j.ID] = &pause{
+			order: order, power: s.atMeter(h.unitW) * sluice.Watts(j.Units),
+			usdHour: float64(j.Units)*j.RateUSDHour - s.atMeter(h.unitW).KW()*float64(j.Units)/1000*d.PriceUSDMWh,
+		}
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 		// The machine's own state is the first setpoint; what somebody else
 		// has put to sleep is left alone.
 		m.want = m.nearest(r)
-		m.since = at
+		m.since = at.Add(-24 * time.Hour) // no dwell of ours holds it
 	}
 	if m.phase == settled && m.pin == nil && m.want != "" && !at.Before(m.badUntil) {
 		s.watch(m, at)

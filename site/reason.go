@@ -20,6 +20,8 @@ func (s *Site) reason(c *class, from, to sluice.Mode, pic *picture, p *dispatch.
 	switch {
 	case down && strike < pic.price:
 		return fmt.Sprintf("strike %.1f < price %.1f $/MWh", strike, pic.price)
+	case down && pic.starting > 0:
+		return fmt.Sprintf("makes room for %d AI jobs, of which a MWh earns %.0f $ and more: strike %.1f loses least", pic.starting, pic.startStrike, strike)
 	case down && worth > strike:
 		return fmt.Sprintf("makes room under the limit of %s: strike %.1f < %.1f $/MWh that the power is worth there", s.binding(c.node, p, now), strike, worth)
 	case down:

@@ -6,19 +6,24 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/compute"
 	"sluice/dispatch"
 )
 
 // enforce brings the load under the limits at once, by the order of money: what
 // loses least for each kilowatt goes first. It is the reflex between two plans:
 // it looks at this instant only. The caller holds s.mu.
-func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment) {
+//
+// relief is load that has to go from a node beside what its limit says, because
+// the meter shows more than the setpoints account for; nil for none.
+func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relief map[*node]sluice.Watts) {
 	s.raises, s.starts = nil, nil // whatever was to come up waits for the next plan
 	trigger := "limit"
 	if c != nil {
 		trigger = "curtailment"
 	}
 	pic := s.picture(now, 1, s.sum())
+	s.relieve(pic, relief)
 	p, err := s.reflex(pic)
 	if err != nil {
 		s.alarm(now, sluice.Critical, "reflex", s.o.Name, "the reflex failed: "+err.Error(), "")
@@ -51,7 +56,9 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment) {
 	}
 	for _, dj := range pic.in.Jobs {
 		if j := pic.jobs[dj.Name]; dj.Running && !running[dj.Name] {
-			s.preempt(ctx, d, j, s.hostClassOf(j), pic, p, now)
+			h := s.hostClassOf(j)
+			s.preempt(ctx, d, j, h, now, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %.4g, price %.4g $/MWh: least lost for each kW that is left",
+				s.tightest(h.node, now), s.jobStrike(j, h), pic.price))
 		}
 	}
 	// Also what a price has stopped and what still waits for the disk.
@@ -96,7 +103,7 @@ func (s *Site) tightest(n *node, now time.Time) string {
 // closer to its limit than a third of the guard, it is brought down at once. The
 // caller holds s.mu.
 func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
-	over := false
+	relief := map[*node]sluice.Watts{}
 	for _, n := range s.nodes {
 		limit := s.limitAt(n, now)
 		if limit == 0 {
@@ -107,22 +114,55 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 		edge := limit - sluice.Watts(float64(limit)*s.o.Guard/3)
 		s.setAlarm(load > limit && !s.settling(n, now), now, sluice.Critical, "over-limit", n.spec.Name,
 			fmt.Sprintf("draws %v under a limit of %v", load, limit), "machines that do not obey are named by their own alarms; lower the load by hand if it lasts")
-		if load > edge && s.shedding(n) < load-edge {
-			over = true
-			n.resid = max(n.resid, 0) + (load - s.usable(limit)) - s.shedding(n)
+		if down := s.shedding(n); load-down > edge {
+			relief[n] = load - down - s.usable(limit)
 		}
 	}
-	if over {
-		s.enforce(ctx, now, nil)
+	if len(relief) > 0 {
+		s.enforce(ctx, now, nil, relief)
 	}
 	s.residuals(now, by)
+}
+
+// relieve lowers the limits of a picture so that so much goes of what stands.
+func (s *Site) relieve(pic *picture, relief map[*node]sluice.Watts) {
+	if len(relief) == 0 {
+		return
+	}
+	stands := map[*node]float64{} // kW by the setpoints
+	add := func(name string, kw float64) {
+		s.nodeBy[name].path(func(x *node) { stands[x] += kw })
+	}
+	at := map[string]string{}
+	for _, c := range pic.in.Classes {
+		at[c.Name] = c.Node
+		for _, m := range c.Modes {
+			add(c.Node, float64(c.Initial[m.Name])*m.PowerKW)
+		}
+	}
+	for _, j := range pic.in.Jobs {
+		if j.Running {
+			add(at[j.Class], float64(j.Units)*j.PowerKW)
+		}
+	}
+	for i := range pic.in.Nodes {
+		n := &pic.in.Nodes[i]
+		x := s.nodeBy[n.Name]
+		if w, ok := relief[x]; ok {
+			to := max(0, stands[x]-w.KW())
+			if n.LimitKW == nil || to < n.LimitKW.At(0) {
+				v := dispatch.Const(to)
+				n.LimitKW = &v
+			}
+		}
+	}
 }
 
 // settling says whether an order over the node is so young that its load cannot
 // have come down yet.
 func (s *Site) settling(n *node, now time.Time) bool {
 	for _, c := range s.orders {
-		if c.State == Active && n.under(c.node) || c.node.under(n) {
+		if c.State == Active && (n.under(c.node) || c.node.under(n)) {
 			if now.Sub(c.From) < s.proof(shedProof) {
 				return true
 			}
@@ -142,6 +182,11 @@ func (s *Site) shedding(n *node) sluice.Watts {
 			}
 		}
 	}
+	for _, j := range s.o.Compute.Open() {
+		if h := s.hostClassOf(j); h != nil && j.State == compute.Stopping && h.node.under(n) {
+			w += s.atMeter(h.unitW) * sluice.Watts(j.Units)
+		}
+	}
 	return w
 }
 
@@ -153,7 +198,9 @@ func (s *Site) residuals(now time.Time, by sums) {
 			n.resid = 0
 			continue
 		}
-		if s.inflight > 0 || n.pending > 0 {
+		// A machine that ignores its commands is always under way: little is quiet
+		// enough.
+		if s.shedding(n)+n.pending > n.meter/200+50*sluice.Kilowatt {
 			continue
 		}
 		r := n.meter - by.load[n]

@@ -135,7 +135,8 @@ type Site struct {
 
 	status   atomic.Pointer[Status]
 	events   broadcaster
-	toLaunch []*miner // commands issued in this turn
+	paused   map[string]*pause // by job: stopped for an order
+	toLaunch []*miner          // commands issued in this turn
 	ops      sync.WaitGroup
 	fan      chan struct{}
 	kick     chan struct{}
@@ -152,7 +153,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		nodeBy: map[string]*node{}, classBy: map[string]*class{}, minerBy: map[string]*miner{},
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
-		unsaved: map[string]MachineRow{}, seenOrders: map[string]bool{},
+		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, seenOrders: map[string]bool{},
 		fan: make(chan struct{}, o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}

@@ -59,7 +59,7 @@ func (s *Site) publish(now time.Time) {
 		MarginUSDPerHour: m.mining + m.ai, MiningMarginUSDHour: m.mining, AIMarginUSDHour: m.ai,
 		Machines: map[string]int{}, Jobs: map[string]int{},
 		Alarms: s.openAlarms(), Curtailments: []Curtailment{}, Plan: s.planInfo, Strikes: s.strikes(m.hashprice, jobs),
-		Today: s.today.view(),
+		Today: s.today.view(now),
 	}
 	for _, n := range s.nodes {
 		w, _ := s.load(n, by, now)

@@ -37,6 +37,8 @@ there, and keeps the books.
 
   sluice up --demo     a whole virtual site on this machine, over real history
   sluice status        what the running site does now`,
+		Args:          subcommandOnly,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -34,7 +34,7 @@ func simDevicesCmd() *cobra.Command {
 		Long: `Run virtual miners and a site meter on loopback until Ctrl-C, in a process of their
 own, and write the sluice.yaml of a site made of them. They speak their real
 protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
-		Example: "  sluice sim devices --count 200 --out sluice.yaml\n  sluice up --config sluice.yaml",
+		Example: "  sluice sim devices --count 200 --out virtual.yaml\n  sluice up --config virtual.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "out"); err != nil {
@@ -55,6 +55,9 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 func simDevices(c *cobra.Command, f simFlags) error {
 	if f.count < 1 || f.count > 20000 {
 		return sluice.Errorf(sluice.Invalid, "give 1 to 20000", "--count %d", f.count)
+	}
+	if err := mayReplace(f.out); err != nil {
+		return err
 	}
 	clock := sluice.NewClock(sluice.WallClock().Now(), f.speed)
 	models := sim.Models()
@@ -103,6 +106,18 @@ func everyTenth(i int) sim.Fault {
 	return []sim.Fault{sim.Truncated, sim.Ignores, sim.SlowReply}[i/10%3]
 }
 
+// simHeader is the first line of a configuration that this command wrote.
+const simHeader = "# Virtual miners and a meter on loopback, as a site."
+
+// mayReplace refuses to write over a file that is somebody's own.
+func mayReplace(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil || strings.HasPrefix(string(data), simHeader) {
+		return nil // what is wrong with it, the writing says
+	}
+	return sluice.Errorf(sluice.Conflict, "give another file with --out", "%s is there already and is not a site of virtual devices", file)
+}
+
 func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.MinerSpec, fleet *sim.Fleet, meter string) error {
 	full := map[string]sluice.Watts{}
 	for _, m := range models {
@@ -120,7 +135,7 @@ func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.Min
 		}
 		limit = fmt.Sprintf("%dW", sum+sum/10)
 	}
-	fmt.Fprintf(w, `# Virtual miners and a meter on loopback, as a site.
+	fmt.Fprintf(w, simHeader+`
 site: {name: virtual, mode: control}
 nodes:
   - {name: site, limit: %s}

@@ -145,7 +145,11 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 	}
 	defer p.close()
 	if cfg != nil { // only now: a start that is refused says why in one line
-		for _, w := range cfg.Warnings {
+		for i, w := range cfg.Warnings {
+			if i == 3 && len(cfg.Warnings) > 4 {
+				fmt.Fprintf(errOut, "sluice: and %d warnings more: sluice config check %s lists them\n", len(cfg.Warnings)-i, f.config)
+				break
+			}
 			fmt.Fprintln(errOut, "sluice: warning: "+w.Error())
 		}
 	}
