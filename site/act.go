@@ -281,13 +281,42 @@ func (s *Site) giveUp(m *miner, o sluice.Outcome, at time.Time) {
 	m.phase = settled
 	m.outcome = o
 	m.badUntil = at.Add(timeOut)
-	if !m.read.At.IsZero() {
-		m.want = m.nearest(m.read)
-		m.asleep = m.asleep && m.want == sluice.ModeSleep
-	}
+	s.asSeen(m, o, at)
 	s.unsaved[m.spec.Name] = m.row()
 	s.count(m, o, at)
 	s.need("fault")
+}
+
+// asSeen makes what the machine does its setpoint, after an act that was not
+// proven.
+func (s *Site) asSeen(m *miner, o sluice.Outcome, at time.Time) {
+	if m.read.At.IsZero() {
+		return
+	}
+	told := m.asleep && m.act.to == sluice.ModeSleep && o != sluice.Refused
+	m.want = m.nearest(m.read)
+	m.asleep = m.asleep && m.want == sluice.ModeSleep
+	if told && !m.asleep {
+		m.doubt(at)
+	}
+}
+
+// letGo ends an act that is under way because a person has locked the machine:
+// nothing is sent to it any more. The caller holds s.mu.
+func (s *Site) letGo(m *miner, at time.Time) {
+	if m.phase == settled {
+		return
+	}
+	if m.cancel != nil {
+		m.cancel()
+		m.cancel = nil
+	}
+	m.gen++
+	m.phase = settled
+	m.outcome = sluice.Unknown
+	s.asSeen(m, m.outcome, at)
+	s.unsaved[m.spec.Name] = m.row()
+	s.count(m, m.outcome, at)
 }
 
 // count books an act's outcome in its decision and its order.

@@ -9,6 +9,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/device"
 	"sluice/feed"
 	"sluice/sim"
 	"sluice/sim/hosts"
@@ -51,6 +52,7 @@ type worldSpec struct {
 	faults   map[int]sim.Fault
 	price    func(time.Time) float64
 	orders   feed.Source // of orders too
+	wrap     func(int, device.Miner) device.Miner
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -236,7 +238,11 @@ func (w *world) open() {
 		}
 		o.Classes = append(o.Classes, cs)
 		for range w.spec.miners {
-			o.Miners = append(o.Miners, site.MinerSpec{Name: w.fleet.Spec(i).Name, Class: c.class, Driver: m.Dialect, Virtual: true, Device: w.fleet.Direct(i)})
+			d := w.fleet.Direct(i)
+			if w.spec.wrap != nil {
+				d = w.spec.wrap(i, d)
+			}
+			o.Miners = append(o.Miners, site.MinerSpec{Name: w.fleet.Spec(i).Name, Class: c.class, Driver: m.Dialect, Virtual: true, Device: d})
 			i++
 		}
 	}

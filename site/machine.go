@@ -87,8 +87,9 @@ type miner struct {
 	prior     []byte // as stored; nil: not known yet, so nothing may be changed
 	want      string // the setpoint; "" before the first reading
 	since     time.Time
-	recovered bool // known from an earlier process and not read yet
-	asleep    bool // Sluice put it to sleep and will wake it
+	recovered bool      // known from an earlier process and not read yet
+	asleep    bool      // Sluice put it to sleep and will wake it
+	lateUntil time.Time // a sleep that Sluice asked for and did not see may come until then
 	phase     phase
 	gen       int // of the act, so that a late reply of an older one is dropped
 	cancel    context.CancelFunc
@@ -117,6 +118,13 @@ type act struct {
 // fresh says whether the machine has been heard of recently.
 func (m *miner) fresh(now time.Time, maxAge time.Duration) bool {
 	return !m.read.At.IsZero() && now.Sub(m.read.At) <= maxAge
+}
+
+// doubt remembers a command to sleep that was not seen to be obeyed and may be
+// yet: the machine is Sluice's to wake if it is found asleep after all.
+func (m *miner) doubt(at time.Time) {
+	m.asleep = true
+	m.lateUntil = at.Add(timeOut)
 }
 
 // power is the best figure for what the machine draws at its plug: its own

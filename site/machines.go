@@ -64,7 +64,7 @@ func (s *Site) minerView(m *miner, now time.Time, hashprice float64) Machine {
 		Name: m.spec.Name, Kind: sluice.Miner, Class: m.class.spec.Name, Node: m.class.node.spec.Name,
 		Model: m.class.spec.Model, Driver: m.spec.Driver, Address: m.spec.Address, Virtual: m.spec.Virtual,
 		State: m.state(now, s.o.MaxReadingAge), Mode: m.read.Mode, Want: m.want, Outcome: m.outcome,
-		PowerKW: p.KW(), PowerSource: source, Pin: m.pin, Asleep: m.asleep, SeenAt: m.read.At.UTC(),
+		PowerKW: p.KW(), PowerSource: source, Pin: m.pin, Asleep: m.asleep && m.want == sluice.ModeSleep, SeenAt: m.read.At.UTC(),
 	}
 	if m.read.HasHashRate {
 		v.HashrateTHs = float64(m.read.HashRate)
@@ -116,7 +116,7 @@ func (s *Site) Pin(ctx context.Context, p Pin) error {
 	if p.Mode != PinLocked {
 		return sluice.Errorf(sluice.Invalid, "a host can only be locked", "the host %s has no mode %q", p.Machine, p.Mode)
 	}
-	if err := s.o.Store.SaveTurn(ctx, Turn{Now: p.At, Pins: []Pin{p}}); err != nil {
+	if err := s.saveHand(ctx, Turn{Now: p.At, Pins: []Pin{p}}); err != nil {
 		return fmt.Errorf("lock %s: %w", p.Machine, err)
 	}
 	s.pins[p.Machine] = p
@@ -145,11 +145,14 @@ func (s *Site) pinMiner(ctx context.Context, m *miner, p Pin) error {
 			return sluice.Errorf(sluice.Conflict, "free power first, or wait", "there is no room under the limit to bring %s up to %s", p.Machine, p.Mode)
 		}
 	}
-	if err := s.o.Store.SaveTurn(ctx, Turn{Now: p.At, Pins: []Pin{p}}); err != nil {
+	if err := s.saveHand(ctx, Turn{Now: p.At, Pins: []Pin{p}}); err != nil {
 		return fmt.Errorf("pin %s: %w", p.Machine, err)
 	}
 	m.pin = &p
 	s.pins[p.Machine] = p
+	if p.Mode == PinLocked {
+		s.letGo(m, p.At)
+	}
 	if p.Mode != PinLocked && m.want != p.Mode {
 		s.issue(m, p.Mode, p.At, 0, -1, nil)
 		if err := s.keep(s.life(ctx), p.At); err != nil {
@@ -158,6 +161,14 @@ func (s *Site) pinMiner(ctx context.Context, m *miner, p Pin) error {
 	}
 	s.need("pin")
 	return nil
+}
+
+// saveHand keeps what a person has asked for. Neither a caller who leaves nor
+// whoever holds the database may keep the site standing. The caller holds s.mu.
+func (s *Site) saveHand(ctx context.Context, t Turn) error {
+	wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
+	defer cancel()
+	return s.o.Store.SaveTurn(wctx, t)
 }
 
 func (c *class) names() string {
@@ -183,16 +194,16 @@ func (s *Site) Release(ctx context.Context, name, by string) error {
 		}
 		return sluice.Errorf(sluice.Conflict, "", "%s is neither pinned nor locked", name)
 	}
-	if err := s.o.Store.SaveTurn(ctx, Turn{Now: s.stamp(), Released: []string{name}}); err != nil {
+	if err := s.saveHand(ctx, Turn{Now: s.stamp(), Released: []string{name}}); err != nil {
 		return fmt.Errorf("release %s: %w", name, err)
 	}
 	delete(s.pins, name)
 	if m := s.minerBy[name]; m != nil {
 		m.pin = nil
 		m.badUntil = time.Time{}
-		if m.want == sluice.ModeSleep && m.read.Mode == sluice.ModeSleep && m.prior != nil {
+		if (m.phase == settled || m.want == sluice.ModeSleep) && m.read.Mode == sluice.ModeSleep && m.prior != nil {
 			// A person released it to the plan: it is Sluice's to wake.
-			m.asleep = true
+			m.want, m.asleep = sluice.ModeSleep, true
 			s.unsaved[name] = m.row()
 		}
 	} else {

@@ -94,8 +94,12 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 		// An act of an earlier process may have happened or not: what the
 		// machine does now is where the plan goes on from.
 		m.recovered = false
+		told := m.asleep && m.want == sluice.ModeSleep
 		m.want = m.nearest(r)
 		m.asleep = m.asleep && m.want == sluice.ModeSleep
+		if told && !m.asleep {
+			m.doubt(at) // slow firmware obeys after 20 s
+		}
 		s.unsaved[m.spec.Name] = m.row()
 	}
 	if m.want == "" {
@@ -104,9 +108,39 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 		m.want = m.nearest(r)
 		m.since = at.Add(-24 * time.Hour) // no dwell of ours holds it
 	}
-	if m.phase == settled && m.pin == nil && m.want != "" && !at.Before(m.badUntil) {
-		s.watch(m, at)
+	if m.phase != settled || m.want == "" || at.Before(m.badUntil) {
+		return
 	}
+	if m.asleep && m.want != sluice.ModeSleep && r.Mode != sluice.ModeSleep && at.After(m.lateUntil) {
+		m.asleep = false
+		s.unsaved[m.spec.Name] = m.row()
+	}
+	if m.pin == nil {
+		s.watch(m, at)
+	} else {
+		s.hold(m, at)
+	}
+}
+
+// hold brings a pinned machine back to its mode: it went elsewhere by itself, did
+// not obey, or was never told before a restart. The caller holds s.mu.
+func (s *Site) hold(m *miner, at time.Time) {
+	to, ok := m.class.mode(m.pin.Mode) // a lock is none
+	if !ok || m.prior == nil || !s.mayAct(m.class) || (m.want == to.Name && m.in(to.Name)) {
+		return
+	}
+	if m.in(to.Name) {
+		m.want, m.since = to.Name, at
+		s.unsaved[m.spec.Name] = m.row()
+		return
+	}
+	if p, _ := m.power(); to.Power > p {
+		s.rise(at)
+		if s.headroom(m.class.node, at, s.sum()) < s.atMeter(to.Power-p) {
+			return
+		}
+	}
+	s.issue(m, to.Name, at, 0, -1, nil)
 }
 
 // nearest is the class's mode that the reading fits best.
