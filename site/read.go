@@ -13,12 +13,16 @@ import (
 // own deadline and nobody else's.
 func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 	s.mu.Lock()
-	var batch []*miner
+	type asked struct {
+		m   *miner
+		gen int
+	}
+	var batch []asked
 	for i := 0; i < len(s.miners) && len(batch) < n; i++ {
 		m := s.miners[(s.pollNext+i)%len(s.miners)]
 		if m.phase == settled && !m.polling {
 			m.polling = true
-			batch = append(batch, m)
+			batch = append(batch, asked{m, m.gen})
 		}
 		if i == len(s.miners)-1 || len(batch) == n {
 			s.pollNext = (s.pollNext + i + 1) % len(s.miners)
@@ -26,11 +30,11 @@ func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 	}
 	s.mu.Unlock()
 	done := make(chan struct{}, len(batch))
-	for _, m := range batch {
+	for _, a := range batch {
 		s.fan <- struct{}{}
 		go func() {
 			defer func() { <-s.fan; done <- struct{}{} }()
-			s.poll(ctx, stamp, m)
+			s.poll(ctx, stamp, a.m, a.gen)
 		}()
 	}
 	for range batch {
@@ -39,7 +43,7 @@ func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 }
 
 // poll reads one miner, and its prior state where that is not known yet.
-func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner) {
+func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner, gen int) {
 	if !s.o.Sync { // there nothing can be waited for
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.callTimeout())
@@ -59,6 +63,9 @@ func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.polling = false
+	if m.gen != gen {
+		return // asked before a command that was given meanwhile
+	}
 	s.observe(m, r, err, stamp())
 	if prior != nil && m.prior == nil {
 		m.prior = prior
