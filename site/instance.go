@@ -41,11 +41,15 @@ func (s *Site) picture(now time.Time, n int, by sums) *picture {
 	in := &dispatch.Instance{Start: from.UTC().Format(time.RFC3339), StepMinutes: s.o.Step.Minutes(), Intervals: n}
 	in.PriceUSDPerMW = dispatch.Values(prices)
 	fixed := map[*node]sluice.Watts{} // drawn by what is not in the plan
+	// Where Sluice acts on some classes, what it may not move is a load like any
+	// other: a limit must be kept without it. A site that only observes plans as if
+	// it acted.
+	acts := s.controls()
 	for _, c := range s.classes {
-		s.addClass(p, in, c, now, fixed)
+		s.addClass(p, in, c, now, fixed, !acts || s.mayAct(c))
 	}
 	for _, h := range s.hosts {
-		s.addHosts(p, in, h, now)
+		s.addHosts(p, in, h, now, fixed, !acts || s.o.Control(h.spec.Name))
 	}
 	for _, x := range s.nodes {
 		in.Nodes = append(in.Nodes, s.addNode(x, from, now, n, fixed[x]))
@@ -101,7 +105,7 @@ func (s *Site) limitOver(x *node, from, to time.Time) sluice.Watts {
 }
 
 // addClass puts the machines of a class that may be moved into the instance.
-func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Time, fixed map[*node]sluice.Watts) {
+func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Time, fixed map[*node]sluice.Watts, moves bool) {
 	steps := func(d time.Duration) int { return max(1, int((d+s.o.Step-1)/s.o.Step)) }
 	d := dispatch.Class{Name: c.spec.Name, Node: c.node.spec.Name, Initial: map[string]int{}}
 	early := earlyUSD
@@ -124,7 +128,7 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 	}
 	dwell := map[string]map[int]int{}
 	for _, m := range c.miners {
-		if !m.available(now, s.o.MaxReadingAge) {
+		if !moves || !m.available(now, s.o.MaxReadingAge) {
 			w, _ := m.power()
 			w = s.atMeter(w)
 			c.node.path(func(x *node) { fixed[x] += w })
@@ -173,14 +177,26 @@ const (
 
 // addHosts puts a class of hosts and its jobs into the instance. Units of
 // locked hosts are left out, but for those that jobs still hold.
-func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now time.Time) {
+func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now time.Time, fixed map[*node]sluice.Watts, moves bool) {
 	use := s.o.Compute.HostUse()
+	draws := func(w sluice.Watts) {
+		w = s.atMeter(w)
+		h.node.path(func(x *node) { fixed[x] += w })
+	}
+	if !moves {
+		for _, host := range h.spec.Hosts {
+			draws(use[host.Name].PowerW)
+		}
+		return
+	}
 	d := dispatch.Class{Name: h.spec.Name, Node: h.node.spec.Name, Initial: map[string]int{}}
 	for _, host := range h.spec.Hosts {
 		busy := use[host.Name].UnitsBusy
 		d.Count += busy
 		if _, locked := s.pins[host.Name]; !locked {
 			d.Count += host.Units - busy
+		} else {
+			draws((h.perUnit() - h.unitW) * sluice.Watts(host.Units-busy))
 		}
 	}
 	if d.Count == 0 {

@@ -67,8 +67,8 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	}
 	if len(d.Moves)+len(d.JobMoves) > 0 {
 		s.record(d)
+		s.need(trigger)
 	}
-	s.need(trigger)
 }
 
 func (s *Site) orderFor(c *curtailment, n *node) *curtailment {
@@ -118,7 +118,7 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 			relief[n] = load - down - s.usable(limit)
 		}
 	}
-	if len(relief) > 0 {
+	if len(relief) > 0 && s.controls() { // what only observes has nothing to bring down
 		s.enforce(ctx, now, nil, relief)
 	}
 	s.residuals(now, by)
