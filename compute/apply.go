@@ -64,7 +64,19 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 	for _, e := range stop {
 		s.stop(e)
 	}
-	err := s.change(ctx, func() func() {
+	// The ends of those runs are being stored, each in its turn: a caller in a hurry
+	// does not wait for all of them.
+	select {
+	case s.write <- struct{}{}:
+	case <-ctx.Done():
+		for i, o := range orders {
+			if o.Action != ActPreempt {
+				errs[i] = fmt.Errorf("%s: waiting to write: %w", o.Action, ctx.Err())
+			}
+		}
+		return errs
+	}
+	err := s.changing(ctx, func() func() {
 		rooms := s.rooms()
 		for i, o := range orders {
 			if o.Action == ActPreempt {

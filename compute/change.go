@@ -11,7 +11,12 @@ import (
 // take it back, or nil for a change that stays made and is stored later when
 // the store fails now.
 func (s *Service) change(ctx context.Context, mutate func() (undo func())) error {
-	s.write.Lock()
+	s.write <- struct{}{}
+	return s.changing(ctx, mutate)
+}
+
+// changing is change for a caller who has put a token into write already.
+func (s *Service) changing(ctx context.Context, mutate func() (undo func())) error {
 	s.mu.Lock()
 	undo := mutate()
 	s.mu.Unlock()
@@ -29,7 +34,7 @@ func (s *Service) change(ctx context.Context, mutate func() (undo func())) error
 	}
 	s.touched = nil
 	s.mu.Unlock()
-	s.write.Unlock()
+	<-s.write
 	s.tell()
 	return err
 }

@@ -48,7 +48,7 @@ type Service struct {
 
 	// write serialises changes with their storing. It is taken before mu; mu
 	// is never held over I/O.
-	write sync.Mutex
+	write chan struct{}
 
 	mu      sync.Mutex
 	jobs    map[string]*entry
@@ -96,6 +96,7 @@ func New(cfg Config) *Service {
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]string{},
+		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
 	}
 	for _, h := range cfg.Hosts {

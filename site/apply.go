@@ -145,6 +145,7 @@ func (s *Site) admitJobs(ctx context.Context, now time.Time, by sums) {
 	for i, err := range s.o.Compute.Apply(wctx, now, orders) {
 		st := chosen[i]
 		if err == nil {
+			s.clearAlarm(now, "job-start", st.job)
 			s.started = append(s.started, &started{node: st.node, power: st.power, at: now})
 			s.placed(st)
 			continue

@@ -131,6 +131,7 @@ func (s *Site) PreviewCurtailment(_ context.Context, o CurtailmentOrder) (Previe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.stamp()
+	kept, replan := s.orders, s.replan
 	c, err := s.newOrder(o, now)
 	if err != nil {
 		return Preview{}, err
@@ -139,7 +140,6 @@ func (s *Site) PreviewCurtailment(_ context.Context, o CurtailmentOrder) (Previe
 	load, _ := s.load(c.node, s.sum(), now)
 	v := Preview{Node: c.Node, LimitKW: c.LimitKW, LoadKW: load.KW(), Shed: []PreviewShed{}}
 	free := s.lossUnder(now, true)
-	kept, replan := s.orders, s.replan
 	from := c.From
 	c.From = now
 	s.orders = append(append([]*curtailment{}, kept...), c)

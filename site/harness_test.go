@@ -53,6 +53,7 @@ type worldSpec struct {
 	price    func(time.Time) float64
 	orders   feed.Source // of orders too
 	wrap     func(int, device.Miner) device.Miner
+	executor func(*hosts.Executor) compute.Executor
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -257,8 +258,12 @@ func (w *world) open() {
 		o.Hosts = []site.HostClass{{Name: "gpu", Node: "b", Model: "H100", Hosts: hs}}
 	}
 	o.Miners = o.Miners[:len(o.Miners)-w.less]
+	var exec compute.Executor = w.exec
+	if w.spec.executor != nil {
+		exec = w.spec.executor(w.exec)
+	}
 	w.jobs = compute.New(compute.Config{
-		Hosts: hs, Executors: map[string]compute.Executor{"virtual": w.exec}, Store: w.db.Jobs(), Dir: w.dir, Now: w.clock,
+		Hosts: hs, Executors: map[string]compute.Executor{"virtual": exec}, Store: w.db.Jobs(), Dir: w.dir, Now: w.clock,
 		OnChange: func(j compute.Job) {
 			if w.site != nil {
 				w.site.JobChanged(j)

@@ -228,7 +228,7 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 		h := s.hostClassOf(j)
 		switch {
 		case dj.Running && !runs[dj.Name]:
-			s.preempt(ctx, d, j, h, now, s.orderOver(h.node), s.pauseReason(j, h, pic, p))
+			s.preempt(d, j, h, s.orderOver(h.node), s.pauseReason(j, h, pic, p))
 		case !dj.Running && runs[dj.Name]:
 			why := jobReason(s.jobStrike(j, h), "strike %.4g > price %.4g $/MWh", pic.price)
 			d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
@@ -240,6 +240,7 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 			}
 		}
 	}
+	s.stopJobs(ctx, now)
 	// Large gangs first: small ones fill the gaps that they leave.
 	sort.SliceStable(s.starts, func(i, k int) bool { return s.starts[i].power > s.starts[k].power })
 }
@@ -256,8 +257,8 @@ func (s *Site) pauseReason(j compute.Job, h *hostClass, pic *picture, p *dispatc
 	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
 }
 
-// preempt pauses a job, for an order where there is one.
-func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostClass, now time.Time, order *curtailment, why string) {
+// preempt decides to pause a job, for an order where there is one.
+func (s *Site) preempt(d *Decision, j compute.Job, h *hostClass, order *curtailment, why string) {
 	if !j.Interruptible {
 		why += "; not sold as interruptible: stopped because the limit cannot be kept otherwise"
 	} else {
@@ -267,16 +268,45 @@ func (s *Site) preempt(ctx context.Context, d *Decision, j compute.Job, h *hostC
 	if !s.o.Control(h.spec.Name) {
 		return
 	}
-	if err := s.o.Compute.Preempt(ctx, now, j.ID, why); err != nil {
-		if sluice.KindOf(err) != sluice.Conflict {
-			s.alarm(now, sluice.Warning, "job-preempt", j.ID, err.Error(), "it is tried again with the next plan")
-		}
-		return
-	}
+	x := stop{order: compute.Order{ID: j.ID, Action: compute.ActPreempt, Why: why}}
 	if order != nil {
-		s.paused[j.ID] = &pause{
+		x.pause = &pause{
 			order: order, power: s.atMeter(h.unitW) * sluice.Watts(j.Units),
 			usdHour: float64(j.Units)*j.RateUSDHour - s.atMeter(h.unitW).KW()*float64(j.Units)/1000*d.PriceUSDMWh,
+		}
+	}
+	s.stops = append(s.stops, x)
+}
+
+// stop is a job that a decision pauses.
+type stop struct {
+	order compute.Order
+	pause *pause // nil: for no order
+}
+
+// stopJobs stops what a decision pauses, with one transaction: each would wait for
+// itself while somebody holds the database.
+func (s *Site) stopJobs(ctx context.Context, now time.Time) {
+	stops := s.stops
+	s.stops = nil
+	if len(stops) == 0 {
+		return
+	}
+	orders := make([]compute.Order, len(stops))
+	for i, x := range stops {
+		orders[i] = x.order
+	}
+	wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
+	defer cancel()
+	for i, err := range s.o.Compute.Apply(wctx, now, orders) {
+		id := orders[i].ID
+		if err != nil && sluice.KindOf(err) != sluice.Conflict {
+			s.alarm(now, sluice.Warning, "job-preempt", id, err.Error(), "it is tried again with the next plan")
+			continue
+		}
+		s.clearAlarm(now, "job-preempt", id)
+		if p := stops[i].pause; err == nil && p != nil {
+			s.paused[id] = p
 		}
 	}
 }

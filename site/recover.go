@@ -76,6 +76,9 @@ func (s *Site) has(a Alarm, now time.Time) bool {
 	switch a.Name {
 	case "machine-silent", "machine-came-back", "command-ignored", "command-refused":
 		return s.minerBy[a.Subject] != nil
+	case "job-start", "job-preempt":
+		j, err := s.o.Compute.Job(a.Subject)
+		return err == nil && !j.State.Ended()
 	case "over-limit":
 		return s.nodeBy[a.Subject] != nil
 	case "meter-silent":

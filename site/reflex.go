@@ -57,10 +57,11 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	for _, dj := range pic.in.Jobs {
 		if j := pic.jobs[dj.Name]; dj.Running && !running[dj.Name] {
 			h := s.hostClassOf(j)
-			s.preempt(ctx, d, j, h, now, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %.4g, price %.4g $/MWh: least lost for each kW that is left",
+			s.preempt(d, j, h, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %.4g, price %.4g $/MWh: least lost for each kW that is left",
 				s.tightest(h.node, now), s.jobStrike(j, h), pic.price))
 		}
 	}
+	s.stopJobs(ctx, now)
 	// Also what a price has stopped and what still waits for the disk.
 	for _, m := range s.toLaunch {
 		m.act.limit = true

@@ -136,6 +136,7 @@ type Site struct {
 	status   atomic.Pointer[Status]
 	events   broadcaster
 	paused   map[string]*pause // by job: stopped for an order
+	stops    []stop            // jobs that the decision being made pauses
 	toLaunch []*miner          // commands issued in this turn
 	ops      sync.WaitGroup
 	fan      chan struct{}
