@@ -54,6 +54,7 @@ type worldSpec struct {
 	orders   feed.Source // of orders too
 	wrap     func(int, device.Miner) device.Miner
 	executor func(*hosts.Executor) compute.Executor
+	books    *noBooks
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -280,6 +281,10 @@ func (w *world) open() {
 		w.must(err)
 	}
 	o.Feeds, o.Compute, o.Store = w.feeds, w.jobs, w.db.Site()
+	if w.spec.books != nil {
+		w.spec.books.Store = o.Store
+		o.Store = w.spec.books
+	}
 	w.site, err = site.New(ctx, o, w.now)
 	w.must(err)
 }

@@ -23,6 +23,14 @@ func (s *Site) accrue(now time.Time, by sums) {
 	if d <= 0 {
 		return
 	}
+	// A process that was held, a machine that slept: nobody has measured.
+	switch {
+	case d > longestGap:
+		s.gap(now)
+		return
+	case d > s.o.MaxReadingAge:
+		s.acc.Estimated = true
+	}
 	load, source := s.load(s.root(), by, now)
 	s.acc.add(d, load, by, source != sluice.SourceMeter)
 	s.acc.At = now
@@ -139,6 +147,9 @@ func (s *Site) priced(t, now time.Time) (price, hp feed.Value) {
 	return price, hp
 }
 
+// longestGap is the longest time without readings that is booked by guess.
+const longestGap = 24 * time.Hour
+
 // gap books the time in which no Sluice ran, after a restart: energy at the
 // power that was last measured, marked as estimated. Longer gaps than a day are
 // not guessed: they are an alarm. The caller holds s.mu or is New.
@@ -148,7 +159,11 @@ func (s *Site) gap(now time.Time) {
 		return
 	}
 	measured := s.acc.At.Sub(s.acc.From)
-	if d > 24*time.Hour || measured <= 0 {
+	if measured <= 0 && d <= longestGap {
+		s.acc.Estimated = true // the first turn books it at what it reads
+		return
+	}
+	if d > longestGap {
 		s.clearAlarm(now, "books-gap", s.o.Name) // an earlier one does not hide this one
 		s.alarm(now, sluice.Warning, "books-gap", s.o.Name,
 			"nothing is booked from "+s.acc.From.Format(time.RFC3339)+" to "+now.Format(time.RFC3339),

@@ -31,11 +31,15 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.guardLimits(ctx, now, by)
 	s.mu.Unlock()
 
-	if err := s.settle(ctx, now); err != nil {
-		s.mu.Lock()
-		s.storageAlarm(now, err)
-		s.mu.Unlock()
+	serr := s.settle(ctx, now)
+	s.mu.Lock()
+	if serr != nil {
+		s.alarm(now, sluice.Critical, "storage", "books", "an interval could not be posted: "+serr.Error(),
+			"it is tried again in each turn; what was measured waits")
+	} else {
+		s.clearAlarm(now, "storage", "books")
 	}
+	s.mu.Unlock()
 
 	if s.due(now) {
 		s.plan(ctx, now, began)
