@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,10 +13,19 @@ import (
 type Clock struct {
 	wall0, site0 time.Time
 	speed        float64
+	wall         func() time.Time // of a real site: the clock to follow
+	ahead        atomic.Int64     // ns by which that has gone ahead of what has passed
 }
 
-// WallClock returns the clock of a real site.
-func WallClock() *Clock { return NewClock(time.Now(), 1) }
+// WallClock returns the clock of a real site. It follows the wall's clock forward:
+// what has passed by the processor's count stands still while a computer sleeps, and
+// knows nothing of a clock that is set after the start. It never goes back: it runs
+// on by that count until the wall's clock has caught up.
+func WallClock() *Clock {
+	c := NewClock(time.Now().Round(0), 1)
+	c.wall = time.Now
+	return c
+}
 
 // NewClock returns a clock that shows start now and runs speed times as fast as
 // the wall. A speed of 0 or less is taken as 1.
@@ -28,7 +38,20 @@ func NewClock(start time.Time, speed float64) *Clock {
 
 // Now returns the site time.
 func (c *Clock) Now() time.Time {
-	return c.site0.Add(time.Duration(float64(time.Since(c.wall0)) * c.speed)).UTC()
+	at := c.site0.Add(time.Duration(float64(time.Since(c.wall0)) * c.speed)).UTC()
+	if c.wall == nil {
+		return at
+	}
+	ahead := int64(c.wall().Round(0).Sub(at))
+	for {
+		old := c.ahead.Load()
+		if ahead <= old {
+			return at.Add(time.Duration(old))
+		}
+		if c.ahead.CompareAndSwap(old, ahead) {
+			return at.Add(time.Duration(ahead))
+		}
+	}
 }
 
 // Speed returns virtual seconds per second.
