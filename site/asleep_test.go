@@ -66,7 +66,9 @@ func slowWorld(t *testing.T) (*world, *slow) {
 		if i != 8 { // s21-002
 			return m
 		}
-		d.Miner = m
+		if d.Miner == nil { // the same over a restart
+			d.Miner = m
+		}
 		return d
 	}})
 	w.run(6*time.Minute, 15*time.Second)
