@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -112,8 +114,13 @@ const simHeader = "# Virtual miners and a meter on loopback, as a site."
 // mayReplace refuses to write over a file that is somebody's own.
 func mayReplace(file string) error {
 	data, err := os.ReadFile(file)
-	if err != nil || strings.HasPrefix(string(data), simHeader) {
-		return nil // what is wrong with it, the writing says
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return sluice.Errorf(sluice.Invalid, "give another file with --out", "%s cannot be read: %v", file, rootCause(err))
+	case strings.HasPrefix(string(data), simHeader):
+		return nil
 	}
 	return sluice.Errorf(sluice.Conflict, "give another file with --out", "%s is there already and is not a site of virtual devices", file)
 }
