@@ -23,6 +23,11 @@ var mayImport = map[string][]string{
 	"compute":  {"."},
 	"config":   {".", "feed"},
 	"site":     {".", "compute", "device", "dispatch", "feed", "ledger"},
+	"history":  {".", "feed"},
+	"forecast": {".", "forecast/boost"},
+	"report":   {"."},
+	"pivot":    {".", "dispatch", "history", "report"},
+	"backtest": {".", "compute", "device", "dispatch", "feed", "forecast", "history", "ledger", "report", "sim/hosts", "site"},
 	"store":    {".", "compute", "ledger", "site"},
 	"server":   {".", "compute", "ledger", "site"},
 	"ui":       {},
@@ -33,6 +38,7 @@ var mayImport = map[string][]string{
 	// device/cgminer is the wire that two dialects share.
 	"device/…":   {".", "device", "device/cgminer"},
 	"feed/…":     {".", "feed"},
+	"forecast/…": {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":  {".", "compute"},
 	"sim/hosts":  {".", "compute"},
 	"sim/replay": {".", "feed"},
@@ -49,6 +55,7 @@ var outside = map[string][]string{
 	"config":          {"github.com/goccy/go-yaml"},
 	"device/modbus":   {"github.com/simonvetter/modbus"},
 	"sim":             {"github.com/simonvetter/modbus"},
+	"report":          {"gonum.org/v1/plot"},
 	"server":          {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":           {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 }
