@@ -83,6 +83,7 @@ func (d *decoder) check(c *Config) {
 	d.checkMachines(c, classes)
 	d.checkFeeds(c)
 	d.checkServer(c)
+	d.checkHistory(c)
 	if len(c.Machines) == 0 && len(c.Hosts) == 0 {
 		d.warn("", "there are no machines and no hosts: there is nothing to dispatch")
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	Machines []Machine `yaml:"machines"`
 	Hosts    []Host    `yaml:"hosts"`
 	Feeds    []Feed    `yaml:"feeds"`
+	History  History   `yaml:"history"`
 	Alarms   Alarms    `yaml:"alarms"`
 	Server   Server    `yaml:"server"`
 
@@ -71,6 +72,7 @@ type Class struct {
 	Name     string   `yaml:"name"`
 	Node     string   `yaml:"node"`
 	Model    string   `yaml:"model"`
+	Count    int      `yaml:"count"`     // of miners, for backtests and plans; 0: those of machines
 	Modes    []Mode   `yaml:"modes"`     // sleep is always there, the first; at least one more
 	MinOn    Duration `yaml:"min_on"`    // minimum dwell once awake, default 10m
 	MinOff   Duration `yaml:"min_off"`   // and once asleep, default 5m
@@ -96,12 +98,15 @@ type Machine struct {
 	Password Secret `yaml:"password"`
 }
 
-// Host is a compute host. This machine is `driver: local`.
+// Host is a compute host. This machine is `driver: local`; `driver: virtual` is a
+// group of GPU hosts that stands in backtests and plans only.
 type Host struct {
 	Name      string  `yaml:"name"`
 	Node      string  `yaml:"node"`
-	Driver    string  `yaml:"driver"`    // local
-	Slots     int     `yaml:"slots"`     // CPU slots; 0: the number of CPUs
+	Driver    string  `yaml:"driver"`    // local, virtual
+	Count     int     `yaml:"count"`     // virtual: hosts of this kind, default 1
+	GPU       string  `yaml:"gpu"`       // virtual: the model; its slots are GPUs then
+	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a virtual host; 0: the number of CPUs
 	Memory    float64 `yaml:"memory_gb"` // for jobs; 0: what the machine has
 	IdlePower Power   `yaml:"idle_power"`
 	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
@@ -126,6 +131,33 @@ type Feed struct {
 	Refresh    Duration           `yaml:"refresh"`     // default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts
 	MaxAge     Duration           `yaml:"max_age"`     // default 15m; 30m for ercot, 24h for mempool and bitcoind
 	Fallback   map[string]float64 `yaml:"fallback"`    // quantity → value where there is none
+}
+
+// History says where backtests and plans find the past.
+type History struct {
+	Series []Recorded `yaml:"series"`
+	Jobs   Trace      `yaml:"jobs"`
+}
+
+// Recorded is the recorded series of one quantity.
+type Recorded struct {
+	Quantity string   `yaml:"quantity"` // a feed.Quantity
+	File     string   `yaml:"file"`     // .csv or .csv.gz; relative to the data folder, or to the configuration's
+	Column   string   `yaml:"column"`   // empty: the only one
+	Interval Duration `yaml:"interval"` // 0: inferred from the rows
+}
+
+// Trace is a recorded stream of AI jobs, and the terms on which they are taken
+// to be sold.
+type Trace struct {
+	File          string   `yaml:"file"`
+	Trace         string   `yaml:"trace"`         // where the file holds several
+	Every         int      `yaml:"every"`         // keep one job of so many, default 1
+	MaxGPUs       int      `yaml:"max_gpus"`      // larger jobs are left out; 0: those that no host can hold
+	MaxHours      float64  `yaml:"max_hours"`     // longer ones are cut to it, default 168
+	Interruptible Percent  `yaml:"interruptible"` // share sold as such where the trace does not say, default 50%
+	Slack         float64  `yaml:"slack"`         // due slack × its running time after it came, default 3
+	Patience      Duration `yaml:"patience"`      // a client whose job has not started by then goes elsewhere, default 24h
 }
 
 // Alarms says where alarms go besides the page and the log.

@@ -67,6 +67,7 @@ var fields = map[string]field{
 	"Config.machines": {doc: "The miners, one by one or by ranges of addresses."},
 	"Config.hosts":    {doc: "The compute hosts that run AI jobs."},
 	"Config.feeds":    {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
+	"Config.history":  {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs."},
 	"Config.alarms":   {doc: "Where alarms go besides the page and the log."},
 	"Config.server":   {doc: "Where the API and the dashboard are served."},
 
@@ -98,6 +99,7 @@ var fields = map[string]field{
 	"Class.name":      {doc: "The class's name.", need: true, form: "name"},
 	"Class.node":      {doc: "The node that feeds its machines.", need: true},
 	"Class.model":     {doc: "The miners' model, for people."},
+	"Class.count":     {doc: "How many miners of the class backtests and plans reckon with; 0 means those that are listed under machines.", def: "0", between: []float64{0, 1e6}},
 	"Class.modes":     {doc: "The operating points of one miner. sleep is always there; give its power where it is known.", need: true},
 	"Class.min_on":    {doc: "Once awake, a miner stays awake at least this long, unless a limit asks otherwise.", def: "10m", between: []float64{0, 86400}},
 	"Class.min_off":   {doc: "Once asleep, a miner stays asleep at least this long.", def: "5m", between: []float64{0, 86400}},
@@ -118,8 +120,10 @@ var fields = map[string]field{
 
 	"Host.name":                   {doc: "The host's name.", need: true, form: "name"},
 	"Host.node":                   {doc: "The node that feeds it.", need: true},
-	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice.", def: "local", enum: []string{"local"}},
-	"Host.slots":                  {doc: "CPU slots for jobs; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
+	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice, virtual is a group of GPU hosts that stands in backtests and plans only.", def: "local", enum: []string{"local", "virtual"}},
+	"Host.count":                  {doc: "virtual: how many hosts of this kind there are.", def: "1", between: []float64{1, 1e5}},
+	"Host.gpu":                    {doc: "virtual: the model of its GPUs."},
+	"Host.slots":                  {doc: "CPU slots for jobs, or GPUs of a virtual host; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
 	"Host.memory_gb":              {doc: "Memory for jobs in GB; 0 means what the machine has.", def: "0", between: []float64{0, 1e6}},
 	"Host.idle_power":             {doc: "Its power without a job.", def: "0W"},
 	"Host.slot_power":             {doc: "The power that each slot in use adds.", def: "0W"},
@@ -141,6 +145,23 @@ var fields = map[string]field{
 	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts.", between: []float64{1, 86400}},
 	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m; 30m for ercot, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
 	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities()},
+
+	"History.series": {doc: "The recorded series, one for each quantity."},
+	"History.jobs":   {doc: "The recorded stream of AI jobs."},
+
+	"Recorded.quantity": {doc: "What the series holds.", need: true},
+	"Recorded.file":     {doc: "A file of the form ts_utc,value… (.csv or .csv.gz), found in the data folder or beside this file.", need: true},
+	"Recorded.column":   {doc: "Its column; nothing means the only one."},
+	"Recorded.interval": {doc: "How long a row's value holds; nothing means that it is inferred from the rows.", def: "0s", between: []float64{0, 86400}},
+
+	"Trace.file":          {doc: "A file with the columns trace, submit_s, gpus, duration_s and qos, found in the data folder or beside this file."},
+	"Trace.trace":         {doc: "The trace, where the file holds several."},
+	"Trace.every":         {doc: "One job of so many is kept.", def: "1", between: []float64{1, 1e6}},
+	"Trace.max_gpus":      {doc: "Larger jobs are left out; 0 leaves out those that no host can hold.", def: "0", between: []float64{0, 1e4}},
+	"Trace.max_hours":     {doc: "Longer jobs are cut to this running time.", def: "168", between: []float64{0.01, 1e5}},
+	"Trace.interruptible": {doc: "The share of jobs that counts as sold interruptible, where the trace does not say.", def: "50%"},
+	"Trace.slack":         {doc: "A job is late when it ends later than this many times its running time after it came.", def: "3", between: []float64{1, 1e3}},
+	"Trace.patience":      {doc: "A client whose job has not started by then goes elsewhere: the job is lost.", def: "24h", between: []float64{60, 365 * 86400}},
 
 	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},
 

@@ -77,7 +77,9 @@ func realParts(c *config.Config) (*parts, error) {
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: minerDriver(m.Driver, a)})
 	}
 	for _, h := range c.Hosts {
-		p.addHost(h)
+		if h.Driver == "local" { // virtual ones stand in backtests and plans
+			p.addHost(h)
+		}
 	}
 	real, err := process.New(process.Config{})
 	if err != nil {
