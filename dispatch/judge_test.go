@@ -19,7 +19,7 @@ const (
 
 // needShared skips at a user's machine, which has no judge beside the
 // repository; where CI=true it has to be there.
-func needShared(t *testing.T) {
+func needShared(t testing.TB) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(shared, "check_plan.py")); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -29,7 +29,7 @@ func needShared(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path string, v any) {
+func write(t testing.TB, path string, v any) {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -41,7 +41,7 @@ func write(t *testing.T, path string, v any) {
 }
 
 // judge has the judge go through the plan, and returns what it is worth.
-func judge(t *testing.T, in *Instance, p *Plan) float64 {
+func judge(t testing.TB, in *Instance, p *Plan) float64 {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "in.json"), in)

@@ -17,6 +17,8 @@ type shape struct {
 	demand                        bool
 	running                       float64 // share of jobs that run at the start
 	tight                         float64 // limits as a share of full load
+	gangs                         []int   // sizes of jobs; nil: 1 to 8
+	strict                        bool    // an early move costs what it costs by default
 }
 
 var (
@@ -82,16 +84,23 @@ func (s shape) random(seed uint64) *Instance {
 				{"low", "off", 0.005, 0},
 			},
 		}
+		if s.strict {
+			c.Modes[0].EarlyUSD = nil
+		}
 		if on > 2 && r.IntN(3) == 0 {
 			c.Dwell = []Dwell{{"normal", on / 2, 1 + r.IntN(3)}}
 		}
 		in.Classes = append(in.Classes, c)
 		full[c.Node] += float64(n) * kw
 	}
+	gangs := s.gangs
+	if gangs == nil {
+		gangs = []int{1, 1, 2, 4, 8}
+	}
 	held := make([]int, s.gpus)
 	for i := range s.jobs {
 		g := r.IntN(s.gpus)
-		units := []int{1, 1, 2, 4, 8}[r.IntN(5)]
+		units := gangs[r.IntN(len(gangs))]
 		need := 2 + r.IntN(T)
 		j := Job{
 			Name: fmt.Sprintf("job%04d", i), Class: fmt.Sprintf("gpu%d", g), Units: units, Intervals: need,
