@@ -10,6 +10,7 @@ import (
 // Accounts that Settle posts to, besides those of tenants.
 const (
 	AccountPool          = "assets:receivable:pool"
+	AccountGrid          = "assets:receivable:grid" // what is owed for reserves
 	AccountEnergyOwed    = "liabilities:energy"
 	AccountHashrate      = "revenue:mining:hashrate"
 	AccountPoolFee       = "expenses:mining:pool-fee"
@@ -17,6 +18,7 @@ const (
 	AccountAIEnergy      = "expenses:ai:energy"
 	maxAccountLen        = 512
 	energyExpenseSegment = "energy"
+	reserveSegment       = "reserve"
 )
 
 // AccountTenant returns the account of what the tenant owes.
@@ -24,6 +26,12 @@ func AccountTenant(tenant string) string { return "assets:receivable:tenant:" + 
 
 // AccountAIRevenue returns the account of what the tenant was charged.
 func AccountAIRevenue(tenant string) string { return "revenue:ai:" + Segment(tenant) }
+
+// AccountReserve returns the account of what a reserve has earned. The load that
+// stands ready is the miners', so the income is mining's.
+func AccountReserve(name string) string {
+	return "revenue:mining:" + reserveSegment + ":" + Segment(name)
+}
 
 // AccountCredits returns the account of what the tenant was credited.
 func AccountCredits(tenant string) string { return AccountAIRevenue(tenant) + ":credits" }

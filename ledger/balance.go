@@ -50,11 +50,13 @@ func TrialBalance(entries []Entry) ([]Balance, error) {
 
 // DivisionResult is the income statement of one division in one commodity.
 // Revenue and costs are positive in the normal case; credits to tenants are
-// taken off the revenue. Margin = Revenue − EnergyCost − OtherCost.
+// taken off the revenue. Reserve is the part of the revenue that load earned by
+// standing ready. Margin = Revenue − EnergyCost − OtherCost.
 type DivisionResult struct {
 	Division   sluice.Division `json:"division"`
 	Commodity  string          `json:"commodity"`
 	Revenue    sluice.Money    `json:"revenue_micro"`
+	Reserve    sluice.Money    `json:"reserve_micro"` // within Revenue
 	EnergyCost sluice.Money    `json:"energy_cost_micro"`
 	OtherCost  sluice.Money    `json:"other_cost_micro"` // the pool's fee and the like
 	Margin     sluice.Money    `json:"margin_micro"`
@@ -94,6 +96,9 @@ func IncomeStatement(entries iter.Seq2[Entry, error], from, to time.Time) ([]Div
 			switch {
 			case parts[0] == "revenue":
 				r.Revenue -= p.Amount
+				if d == sluice.Mining && len(parts) > 2 && parts[2] == reserveSegment {
+					r.Reserve -= p.Amount
+				}
 			case len(parts) > 2 && parts[2] == energyExpenseSegment:
 				r.EnergyCost += p.Amount
 			default:

@@ -28,7 +28,8 @@ func Correct(site string, was, now Interval, seq int) ([]Entry, error) {
 	if err := cmp.Or(was.check(), now.check()); err != nil {
 		return nil, err
 	}
-	old, next := parts(was), parts(now)
+	reserves := reserveNames(was, now)
+	old, next := parts(was, reserves), parts(now, reserves)
 	var out []Entry
 	for i := range next {
 		e, differs := difference(old[i], next[i])

@@ -8,12 +8,14 @@
 // revenue negative. Energy at a negative price turns the signs, nothing else.
 //
 // The chart of accounts (a name's parts are separated by colons; d is mining or
-// ai, t a tenant's name in the form of Segment):
+// ai, t and r the names of a tenant and a reserve in the form of Segment):
 //
 //	assets:receivable:pool          what the pool owes for shares handed in
+//	assets:receivable:grid          what the grid owes for load kept ready
 //	assets:receivable:tenant:t      what a tenant owes for machine time
 //	liabilities:energy              what the supplier of energy is owed
 //	revenue:mining:hashrate         hashrate sold, at the hashprice, before the pool's fee
+//	revenue:mining:reserve:r        load kept ready for the reserve r
 //	revenue:ai:t                    machine time sold to a tenant
 //	revenue:ai:t:credits            taken off it for what was promised and not kept
 //	expenses:mining:pool-fee        the pool's fee

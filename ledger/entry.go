@@ -41,11 +41,13 @@ const (
 	MetaReadingsWh       = "wh_readings"    // what the division's machines read
 	MetaResidualWh       = "wh_residual"    // the first less the second: losses, cooling, errors of meters
 	MetaTeraHashes       = "th"             // TH/s · s
+	MetaReadyWh          = "wh_ready"       // load kept ready × time; no energy
 	MetaUnitMilliseconds = "unit_ms"        // machine time of all jobs
-	MetaPrice            = "price"          // $/MWh, or $/PH/day for hashrate, exact
+	MetaReserve          = "reserve"        // name of the reserve
+	MetaPrice            = "price"          // $/MWh, $/PH/day for hashrate, $/MW·h for reserves, exact
 	MetaPriceOrigin      = "price_origin"   // which feed, or which fallback
 	MetaPricePublished   = "published"      // RFC 3339
-	MetaEstimated        = "estimated"      // which inputs are estimates: "meter", "price" or "meter price"
+	MetaEstimated        = "estimated"      // which inputs are estimates: "meter", "ready", "price", or two of them
 	MetaPoolFeePPM       = "pool_fee_ppm"   // millionths
 	MetaSplit            = "split"          // set where no reading said how to divide the meter
 	MetaCorrection       = "correction_seq" // of a correcting entry
@@ -175,4 +177,14 @@ func legalCommodity(c string) bool {
 func add(a, b sluice.Money) (sluice.Money, bool) {
 	s := a + b
 	return s, (s > a) == (b > 0)
+}
+
+// Decimal prints the amount exactly, with six decimals and without a sign of
+// currency.
+func Decimal(m sluice.Money) string {
+	sign, a := "", uint64(m)
+	if m < 0 {
+		sign, a = "-", -uint64(m)
+	}
+	return fmt.Sprintf("%s%d.%06d", sign, a/1_000_000, a%1_000_000)
 }

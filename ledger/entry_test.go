@@ -133,9 +133,9 @@ func TestIncomeStatement(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []DivisionResult{
-		{sluice.Mining, USD, 104_166_667, 34_000_000, 2_083_333, 68_083_334},
-		{sluice.AI, USD, 1_416_250, 8_500_000, 0, -7_083_750},
-		{sluice.AI, "EUR", 0, 0, 3, -3},
+		{sluice.Mining, USD, 110_166_667, 6_000_000, 34_000_000, 2_083_333, 74_083_334},
+		{sluice.AI, USD, 1_416_250, 0, 8_500_000, 0, -7_083_750},
+		{sluice.AI, "EUR", 0, 0, 0, 3, -3},
 	}
 	if len(got) != len(want) {
 		t.Fatalf("got %+v", got)
@@ -174,6 +174,15 @@ func TestStatementAgreesWithBalances(t *testing.T) {
 		for _, r := range rs {
 			if r.Margin != r.Revenue-r.EnergyCost-r.OtherCost {
 				t.Fatalf("margin of %+v", r)
+			}
+			var reserve sluice.Money
+			for _, b := range bs {
+				if r.Division == sluice.Mining && b.Commodity == r.Commodity && strings.HasPrefix(b.Account, "revenue:mining:reserve:") {
+					reserve -= b.Amount
+				}
+			}
+			if r.Reserve != reserve {
+				t.Fatalf("reserves earned %d in the statement, %d in the balances", r.Reserve, reserve)
 			}
 			rest[r.Commodity] -= r.Margin
 		}

@@ -45,7 +45,26 @@ func genInterval() *rapid.Generator[Interval] {
 		if rapid.Bool().Draw(t, "published") {
 			in.PricePublished = from.Add(-time.Minute)
 		}
+		in.Reserves = rapid.SliceOfNDistinct(genReserve(), 0, 4, func(r ReserveUse) string { return r.Name }).Draw(t, "reserves")
 		return in
+	})
+}
+
+func genReserve() *rapid.Generator[ReserveUse] {
+	return rapid.Custom(func(t *rapid.T) ReserveUse {
+		r := ReserveUse{
+			// Mostly of few, so that two intervals have some of them both.
+			Name:           rapid.OneOf(rapid.SampledFrom([]string{"rrs", "ecrs"}), genName()).Draw(t, "reserve"),
+			ReadyWh:        sluice.WattHours(rapid.Int64Range(0, 2_000_000).Draw(t, "ready")),
+			ReadyEstimated: rapid.Bool().Draw(t, "readyEstimated"),
+			Price:          sluice.EnergyPrice(rapid.Int64Range(0, 30_000_000_000).Draw(t, "reservePrice")),
+			PriceOrigin:    genName().Draw(t, "reserveOrigin"),
+			PriceEstimated: rapid.Bool().Draw(t, "reservePriceEstimated"),
+		}
+		if rapid.Bool().Draw(t, "reservePublished") {
+			r.PricePublished = day
+		}
+		return r
 	})
 }
 

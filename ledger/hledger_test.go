@@ -166,6 +166,7 @@ func ExampleSettle() {
 		EnergyPrice: sluice.EnergyPriceOf(42.5), PriceOrigin: "ERCOT West real time", PricePublished: from.Add(-5 * time.Minute),
 		TeraHashes: 150_000_000, Hashprice: sluice.HashpriceFromUSD(60), HashpriceOrigin: "network formula",
 		HashpriceEstimated: true, PoolFeePPM: 20_000,
+		Reserves: []ReserveUse{{Name: "rrs", ReadyWh: 500_000, Price: sluice.EnergyPriceOf(12), PriceOrigin: "ERCOT day ahead", PricePublished: from.Add(-6 * time.Hour)}},
 		Jobs: []JobUse{
 			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000},
 			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, RatePerUnitHour: 1_050_000, Credit: 10_000},
@@ -200,6 +201,9 @@ func ExampleSettle() {
 	//   assets:receivable:pool           102.083334
 	//   expenses:mining:pool-fee           2.083333
 	//   revenue:mining:hashrate         -104.166667
+	// Load kept ready
+	//   assets:receivable:grid             6.000000
+	//   revenue:mining:reserve:rrs        -6.000000
 	// Machine time sold
 	//   assets:receivable:tenant:acme      1.400000
 	//   revenue:ai:acme                   -1.400000

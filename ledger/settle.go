@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +29,8 @@ type Interval struct {
 	HashpriceEstimated bool
 	PoolFeePPM         int64 // the pool's share, in millionths
 
-	Jobs []JobUse
+	Reserves []ReserveUse `json:",omitempty"`
+	Jobs     []JobUse
 }
 
 // JobUse is what one job used in an interval, or several of one tenant, class
@@ -91,6 +91,7 @@ func (in Interval) check() error {
 		within("the hashes (TH)", in.TeraHashes, 0, maxTH),
 		within("the hashprice (µ$/PH/day)", int64(in.Hashprice), 0, maxHashprice),
 		within("the pool's fee (ppm)", in.PoolFeePPM, 0, 1_000_000),
+		in.checkReserves(within),
 	}
 	for _, j := range in.Jobs {
 		errs = append(errs,
@@ -107,9 +108,9 @@ func (in Interval) check() error {
 	return cmp.Or(errs...)
 }
 
-// Settle returns the entries of an interval, up to four: the energy of each
-// division, mining revenue with the pool's fee, AI revenue with one posting for
-// each JobUse. What did not happen has no entry. The cost of the metered energy is
+// Settle returns the entries of an interval: the energy of each division, mining
+// revenue with the pool's fee, one for each reserve, AI revenue with one posting
+// for each JobUse. What did not happen has no entry. The cost of the metered energy is
 // divided by the readings with the largest remainder, so the shares add up to it
 // and what the readings do not explain is shared in proportion; with no reading
 // at all it falls to mining, and the entry says so.
@@ -121,7 +122,7 @@ func Settle(site string, in Interval) ([]Entry, error) {
 		return nil, err
 	}
 	var out []Entry
-	for _, p := range parts(in) {
+	for _, p := range parts(in, reserveNames(in)) {
 		if p.empty() {
 			continue
 		}
@@ -156,8 +157,14 @@ func (p part) empty() bool {
 	return true
 }
 
-func parts(in Interval) []part {
-	ps := append(energyParts(in), miningPart(in), aiPart(in))
+// parts returns the parts of an interval, with one for each of the reserves that
+// are named, whether or not it earned anything.
+func parts(in Interval, reserves []string) []part {
+	ps := append(energyParts(in), miningPart(in))
+	for _, name := range reserves {
+		ps = append(ps, reservePart(in, name))
+	}
+	ps = append(ps, aiPart(in))
 	for i := range ps {
 		e := &ps[i].entry
 		e.At = in.From.UTC()
@@ -182,7 +189,7 @@ func energyParts(in Interval) []part {
 		if !in.PricePublished.IsZero() {
 			meta[MetaPricePublished] = in.PricePublished.UTC().Format(time.RFC3339Nano)
 		}
-		if s := estimated(in.MeterEstimated, in.PriceEstimated); s != "" {
+		if s := estimated("meter", in.MeterEstimated, in.PriceEstimated); s != "" {
 			meta[MetaEstimated] = s
 		}
 		if in.MiningWh == 0 && in.AIWh == 0 {
@@ -201,10 +208,11 @@ func energyParts(in Interval) []part {
 	return ps
 }
 
-func estimated(meter, price bool) string {
+// estimated names what was estimated: the quantity, by what it is, and the price.
+func estimated(what string, quantity, price bool) string {
 	var s []string
-	if meter {
-		s = append(s, "meter")
+	if quantity {
+		s = append(s, what)
 	}
 	if price {
 		s = append(s, "price")
@@ -221,7 +229,7 @@ func miningPart(in Interval) part {
 		MetaPriceOrigin: text(in.HashpriceOrigin),
 		MetaPoolFeePPM:  strconv.FormatInt(in.PoolFeePPM, 10),
 	}
-	if s := estimated(false, in.HashpriceEstimated); s != "" {
+	if s := estimated("", false, in.HashpriceEstimated); s != "" {
 		meta[MetaEstimated] = s
 	}
 	return part{
@@ -282,14 +290,4 @@ func text(s string) string {
 
 func entryID(kind, site string, from time.Time, rest string) string {
 	return kind + "/" + Segment(site) + "/" + from.UTC().Format("20060102T150405.999999999Z") + "/" + rest
-}
-
-// Decimal prints the amount exactly, with six decimals and without a sign of
-// currency.
-func Decimal(m sluice.Money) string {
-	sign, a := "", uint64(m)
-	if m < 0 {
-		sign, a = "-", -uint64(m)
-	}
-	return fmt.Sprintf("%s%d.%06d", sign, a/1_000_000, a%1_000_000)
 }

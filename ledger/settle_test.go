@@ -20,6 +20,7 @@ func example() Interval {
 		PricePublished: day.Add(-5 * time.Minute),
 		TeraHashes:     150_000_000, Hashprice: sluice.HashpriceFromUSD(60), HashpriceOrigin: "network formula",
 		HashpriceEstimated: true, PoolFeePPM: 20_000,
+		Reserves: []ReserveUse{{Name: "rrs", ReadyWh: 500_000, Price: sluice.EnergyPriceOf(12), PriceOrigin: "ERCOT day ahead", PricePublished: day.Add(-6 * time.Hour)}},
 		Jobs: []JobUse{
 			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000},
 			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, RatePerUnitHour: 1_050_000, Credit: 10_000},
@@ -74,7 +75,8 @@ func same(a, b map[string]sluice.Money) bool {
 func TestSettleByHand(t *testing.T) {
 	// 1 MWh at 42.50: 80 % and 20 %. 150e6 TH = 150e3 PH·s at 60 $ a day of
 	// 86,400 s: 104.166667; 2 % of it to the pool. 8 units for 5 minutes at 2.10
-	// an hour: 1.40; 90 s at 1.05: 0.02625, less a credit of 0.01.
+	// an hour: 1.40; 90 s at 1.05: 0.02625, less a credit of 0.01. 6 MW stood ready
+	// for 5 minutes at 12 $/MW·h: 6.00.
 	want := map[string]sluice.Money{
 		"expenses:mining:energy USD":        34_000_000,
 		"expenses:ai:energy USD":            8_500_000,
@@ -82,6 +84,8 @@ func TestSettleByHand(t *testing.T) {
 		"revenue:mining:hashrate USD":       -104_166_667,
 		"expenses:mining:pool-fee USD":      2_083_333,
 		"assets:receivable:pool USD":        102_083_334,
+		"revenue:mining:reserve:rrs USD":    -6_000_000,
+		"assets:receivable:grid USD":        6_000_000,
 		"revenue:ai:acme USD":               -1_400_000,
 		"assets:receivable:tenant:acme USD": 1_400_000,
 		"revenue:ai:beta USD":               -26_250,
@@ -98,6 +102,10 @@ func TestSettleByHand(t *testing.T) {
 	}
 	if e := es[2]; e.Meta[MetaEstimated] != "price" || e.Meta[MetaTeraHashes] != "150000000" {
 		t.Fatalf("hashrate: %+v", e)
+	}
+	if e := es[3]; e.ID != "settle/west/20230817T000000Z/reserve/rrs" || e.Division() != sluice.Mining || e.Meta[MetaReserve] != "rrs" ||
+		e.Meta[MetaReadyWh] != "500000" || e.Meta[MetaPrice] != "12.000000" || e.Meta[MetaPriceOrigin] != "ERCOT day ahead" || e.Meta[MetaEstimated] != "" {
+		t.Fatalf("reserve: %+v", e)
 	}
 }
 
@@ -137,6 +145,10 @@ func TestSettleEdges(t *testing.T) {
 		"charge forgotten": func(in *Interval) { in.Jobs = []JobUse{charged(0)} },
 		"charge doubled":   func(in *Interval) { in.Jobs = []JobUse{charged(4 * sluice.USD)} },
 		"credit as charge": func(in *Interval) { in.Jobs = []JobUse{{Credit: -1}} },
+		"negative ready":   func(in *Interval) { in.Reserves = []ReserveUse{{ReadyWh: -1}} },
+		"huge ready":       func(in *Interval) { in.Reserves = []ReserveUse{{ReadyWh: 1 << 60}} },
+		"negative reserve": func(in *Interval) { in.Reserves = []ReserveUse{{Price: -1}} },
+		"a reserve twice":  func(in *Interval) { in.Reserves = []ReserveUse{{Name: "a"}, {Name: "a", ReadyWh: 1}} },
 	} {
 		in := base
 		change(&in)
@@ -151,7 +163,8 @@ func TestSettleEdges(t *testing.T) {
 	in = Interval{
 		From: day, To: day.Add(time.Minute), MeterWh: maxWh, MiningWh: maxWh, AIWh: maxWh, EnergyPrice: maxPrice,
 		TeraHashes: maxTH, Hashprice: maxHashprice, PoolFeePPM: 1_000_000,
-		Jobs: []JobUse{{UnitMilliseconds: maxUnitMs, RatePerUnitHour: maxJobMoney, Credit: maxJobMoney}},
+		Reserves: []ReserveUse{{Name: "a", ReadyWh: maxWh, Price: maxPrice}},
+		Jobs:     []JobUse{{UnitMilliseconds: maxUnitMs, RatePerUnitHour: maxJobMoney, Credit: maxJobMoney}},
 	}
 	settle(t, in)
 }
@@ -196,8 +209,21 @@ func TestSettleProperties(t *testing.T) {
 		if owed != jobs {
 			t.Fatalf("tenants owe %d, the jobs cost %d", owed, jobs)
 		}
-		// The same again, with the jobs in another order.
+		// What a reserve earned stands in its own account, and the grid owes it all.
+		var earned sluice.Money
+		for _, r := range in.Reserves {
+			if got := -b[AccountReserve(r.Name)+" USD"]; got != r.Revenue() {
+				t.Fatalf("the reserve %q earned %d in the books, and %d by itself", r.Name, got, r.Revenue())
+			}
+			earned += r.Revenue()
+		}
+		if got := b[AccountGrid+" USD"]; got != earned {
+			t.Fatalf("the grid owes %d, the reserves earned %d", got, earned)
+		}
+		// The same again, with the jobs and reserves in another order.
 		shuffled := in
+		shuffled.Reserves = slices.Clone(in.Reserves)
+		slices.Reverse(shuffled.Reserves)
 		shuffled.Jobs = slices.Clone(in.Jobs)
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(in.Jobs), func(i, j int) {
 			shuffled.Jobs[i], shuffled.Jobs[j] = shuffled.Jobs[j], shuffled.Jobs[i]
@@ -247,7 +273,7 @@ func TestCorrectProperties(t *testing.T) {
 				t.Fatalf("ID %s is there twice", e.ID)
 			}
 			ids[e.ID] = true
-			for _, k := range []string{MetaWh, MetaReadingsWh, MetaTeraHashes, MetaUnitMilliseconds} {
+			for _, k := range []string{MetaWh, MetaReadingsWh, MetaReadyWh, MetaTeraHashes, MetaUnitMilliseconds} {
 				quantities[k] += number(t, e.Meta[k])
 			}
 		}
@@ -294,6 +320,35 @@ func TestCorrectRestatedPrice(t *testing.T) {
 	}
 	if _, err := Correct("west", was, was, 0); sluice.KindOf(err) != sluice.Invalid {
 		t.Fatalf("correction 0: %v", err)
+	}
+}
+
+// A reserve whose price is restated, one that was forgotten and one that was not
+// sold after all.
+func TestCorrectReserves(t *testing.T) {
+	was, now := example(), example()
+	was.Reserves = append(was.Reserves, ReserveUse{Name: "ecrs", ReadyWh: 1_000_000, Price: sluice.EnergyPriceOf(3)})
+	now.Reserves = []ReserveUse{
+		{Name: "rrs", ReadyWh: 500_000, Price: sluice.EnergyPriceOf(10), PriceOrigin: "restated"},
+		{Name: "nonspin", ReadyWh: 2_000_000, Price: sluice.EnergyPriceOf(1)},
+	}
+	es, err := Correct("west", was, now, 1)
+	if err != nil || len(es) != 3 {
+		t.Fatalf("got %+v, %v", es, err)
+	}
+	for i, want := range []struct {
+		name, corrects, ready string
+		earned                sluice.Money
+	}{
+		{"ecrs", "settle/west/20230817T000000Z/reserve/ecrs", "-1000000", -3_000_000},
+		{"nonspin", "", "2000000", 2_000_000},
+		{"rrs", "settle/west/20230817T000000Z/reserve/rrs", "", -1_000_000},
+	} {
+		e := es[i]
+		if e.ID != "correct/west/20230817T000000Z/1/reserve/"+want.name || e.Corrects != want.corrects || e.Meta[MetaReadyWh] != want.ready ||
+			!slices.Contains(e.Postings, Posting{AccountReserve(want.name), USD, -want.earned, ""}) {
+			t.Errorf("%s: %+v", want.name, e)
+		}
 	}
 }
 
