@@ -269,7 +269,8 @@ const (
 	firmUSD = 10_000
 )
 
-// prices is what a plan expects energy to cost: the price in force for this
+// prices is what a plan expects energy to cost: what Options.Expect says; beyond
+// that, and where it says nothing, a rule: the price in force for this
 // interval; then the day-ahead price of each hour, drawn toward the price in
 // force with a time constant of an hour, since scarcity outlasts an interval but
 // not an afternoon. Where no day-ahead price is known the price in force stays.
@@ -277,8 +278,16 @@ func (s *Site) prices(now time.Time, n int) []float64 {
 	from := now.Truncate(s.o.Step)
 	rt := s.o.Feeds.At(feed.RealTimePrice, now)
 	da := s.o.Feeds.Series(feed.DayAheadPrice, now, s.o.Step, n)
+	var told []float64
+	if s.o.Expect != nil {
+		told = s.o.Expect(now, n)
+	}
 	out := make([]float64, n)
 	for t := range out {
+		if t < len(told) {
+			out[t] = told[t]
+			continue
+		}
 		out[t] = rt.Value
 		if t > 0 && t < len(da) && da[t].Known {
 			w := math.Exp(-from.Add(time.Duration(t)*s.o.Step).Sub(from).Hours() / 1.0)

@@ -23,7 +23,7 @@ func (s *Site) plan(ctx context.Context, now, began time.Time) {
 		pic := s.picture(now, int(s.o.Horizon/s.o.Step), s.sum())
 		s.mu.Unlock()
 		t0 := time.Now()
-		p, err := dispatch.Solve(pic.in, dispatch.Options{})
+		p, err := s.o.Solve(pic.in)
 		solve := time.Since(t0)
 		s.mu.Lock()
 		if err != nil {
@@ -88,17 +88,21 @@ func (s *Site) decision(pic *picture, p *dispatch.Plan, trigger string, now time
 		Inputs: map[string]string{}, PriceUSDMWh: pic.price, Hashprice: pic.hash.USDPerPHDay(),
 		LimitKW: s.limitAt(s.root(), now).KW(), Moves: []Move{}, JobMoves: []JobMove{},
 	}
-	for name, sum := range s.o.Feeds.Digest(now) {
-		d.Inputs["feed/"+name] = sum
+	if !s.o.Bare {
+		for name, sum := range s.o.Feeds.Digest(now) {
+			d.Inputs["feed/"+name] = sum
+		}
+		d.Inputs["instance"] = digest(pic.in)
+		d.Inputs["readings"] = s.readingsDigest()
 	}
-	d.Inputs["instance"] = digest(pic.in)
-	d.Inputs["readings"] = s.readingsDigest()
 	if p != nil {
 		d.ObjectiveUSD = p.ObjectiveUSD
 		if p.BoundUSD != nil {
 			d.BoundUSD = *p.BoundUSD
 		}
-		d.Inputs["plan"] = digest(p)
+		if !s.o.Bare {
+			d.Inputs["plan"] = digest(p)
+		}
 	}
 	return d
 }

@@ -29,6 +29,12 @@ func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 		}
 	}
 	s.mu.Unlock()
+	if s.o.Sync { // nothing goes on meanwhile, and nothing is gained by asking at once
+		for _, a := range batch {
+			s.poll(ctx, stamp, a.m, a.gen)
+		}
+		return
+	}
 	done := make(chan struct{}, len(batch))
 	for _, a := range batch {
 		s.fan <- struct{}{}

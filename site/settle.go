@@ -127,11 +127,16 @@ func (s *Site) interval(p Progress, end, now time.Time) ledger.Interval {
 	}
 }
 
-// priced returns the price of power and the hashprice that were in force at t, as
-// they were known then. A process that has started since knows only what its
-// feeds say now: what they say of t, else what holds now, as an estimate.
+// priced returns the price of power and the hashprice that were in force at t. Of
+// power it is what is known now of that instant, since markets publish an
+// interval's price with its end; else what was thought to be in force then. A
+// process that has started since knows only what its feeds say now: what they say
+// of t, else what holds now, as an estimate.
 func (s *Site) priced(t, now time.Time) (price, hp feed.Value) {
 	price, hp = s.o.Feeds.At(feed.RealTimePrice, t), s.o.Feeds.Hashprice(t)
+	if k := s.o.Feeds.Known(feed.RealTimePrice, t, now); k.Known && !k.Stale {
+		price = k
+	}
 	later := func(v *feed.Value, q feed.Quantity, present feed.Value) {
 		if v.Known && !v.Stale {
 			return

@@ -10,6 +10,7 @@ import (
 	"sluice"
 	"sluice/compute"
 	"sluice/device"
+	"sluice/dispatch"
 	"sluice/feed"
 )
 
@@ -77,7 +78,17 @@ type Options struct {
 	FanOut int
 	// Sync makes Step wait for the device calls that it starts: for backtests
 	// and tests, where nothing else moves the time.
-	Sync    bool
+	Sync bool
+	// Bare leaves out what only people look at (status, samples, digests of what a
+	// decision was made from): for backtests.
+	Bare bool
+	// Solve makes the plans; nil: dispatch.Solve. A backtest puts other policies
+	// in its place, over the same picture.
+	Solve func(*dispatch.Instance) (*dispatch.Plan, error)
+	// Expect is what the energy of each of n intervals from now on is expected to
+	// cost, USD/MWh; fewer values leave the rest to the site's own rule. Nil: that
+	// rule alone. It is called once for each plan, with s.mu held.
+	Expect  func(now time.Time, n int) []float64
 	Webhook string
 	Log     *slog.Logger
 }
@@ -198,6 +209,9 @@ func fill(o *Options) {
 		control := o.Mode == ModeControl
 		o.Control = func(string) bool { return control }
 	}
+	if o.Solve == nil {
+		o.Solve = func(in *dispatch.Instance) (*dispatch.Plan, error) { return dispatch.Solve(in, dispatch.Options{}) }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -281,6 +295,14 @@ func (s *Site) root() *node {
 // life is the context of what goes on after the caller has left: a command to a
 // machine must not die with the HTTP request that led to it.
 func (s *Site) life(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
+// Waits says whether wakes or starts of jobs wait for headroom or the ramp: a turn
+// within the interval can then carry on with them.
+func (s *Site) Waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.raises)+len(s.starts) > 0
+}
 
 // Kick makes Run take its next turn at once.
 func (s *Site) Kick() {

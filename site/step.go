@@ -48,10 +48,14 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.mu.Lock()
 	s.admit(ctx, now)
 	s.proveByMeter(now)
-	s.sample(now, by)
+	if !s.o.Bare {
+		s.sample(now, by)
+	}
 	err := s.keep(ctx, now)
 	s.mu.Unlock()
-	s.publish(now)
+	if !s.o.Bare {
+		s.publish(now)
+	}
 	if s.o.Sync {
 		s.ops.Wait()
 	}
