@@ -34,7 +34,7 @@ func (e *evaluation) verdict(p *Plan, over []Violation) error {
 		switch {
 		case p.Feasible:
 			return wrong("the load of %s at %d is %.3f kW over its limit", o.Node, o.T, o.OverKW)
-		case e.could[o.Node][o.T]:
+		case e.could[e.nodes.find(o.Node)*e.in.Intervals+o.T]:
 			return wrong("the load of %s at %d is %.3f kW over its limit, and could be less", o.Node, o.T, o.OverKW)
 		}
 		for _, v := range p.Violations {
@@ -53,10 +53,14 @@ func (e *evaluation) verdict(p *Plan, over []Violation) error {
 // account goes through the plan, and returns the limits that it breaks.
 func (in *Instance) account(p *Plan) (*evaluation, []Violation, error) {
 	e := newEvaluation(in)
-	for _, part := range []func(*Plan) error{e.jobs, e.classes, e.reserves} {
-		if err := part(p); err != nil {
-			return nil, nil, err
-		}
+	if err := e.accountJobs(p); err != nil {
+		return nil, nil, err
+	}
+	if err := e.accountClasses(p); err != nil {
+		return nil, nil, err
+	}
+	if err := e.accountReserves(p); err != nil {
+		return nil, nil, err
 	}
 	return e, e.tree(), nil
 }
@@ -65,61 +69,90 @@ func wrong(format string, args ...any) error {
 	return sluice.Errorf(sluice.Invalid, "", "no plan for this instance: "+format, args...)
 }
 
-// evaluation is the running account of a plan.
+// evaluation is the running account of a plan. Rows of T numbers lie one after
+// the other, in the order of the instance's nodes or classes.
 type evaluation struct {
-	in      *Instance
-	h       float64 // hours in an interval
-	usd     float64
-	jobKW   map[string][]float64 // by class
-	held    map[string][]int     // units that jobs hold, by class
-	shed    []float64            // kW that could be dropped
-	load    map[string][]float64 // by node
-	could   map[string][]bool    // by node: something in its subtree is above its least power
-	parents map[string]string
-	root    string
+	in                   *Instance
+	T                    int
+	h                    float64 // hours in an interval
+	usd                  float64
+	nodes, classes, jobs names
+	jobKW                []float64 // by class
+	held                 []int     // units that jobs hold, by class
+	shed                 []float64 // kW that could be dropped
+	load                 []float64 // by node
+	could                []bool    // by node: something in its subtree is above its least power
+	parent               []int     // by node, -1: the root
+	root                 int
 }
 
 func newEvaluation(in *Instance) *evaluation {
+	T, C, N := in.Intervals, len(in.Classes), len(in.Nodes)
+	numbers := make([]float64, T*(1+C+N))
 	e := &evaluation{
-		in: in, h: in.StepMinutes / 60, shed: make([]float64, in.Intervals),
-		jobKW: map[string][]float64{}, held: map[string][]int{},
-		load: map[string][]float64{}, could: map[string][]bool{}, parents: map[string]string{},
-	}
-	for i := range in.Classes {
-		e.jobKW[in.Classes[i].Name] = make([]float64, in.Intervals)
-		e.held[in.Classes[i].Name] = make([]int, in.Intervals)
+		in: in, T: T, h: in.StepMinutes / 60, nodes: in.nodeNames(), classes: in.classNames(), jobs: in.jobNames(),
+		shed: numbers[:T], jobKW: numbers[T : T*(1+C)], load: numbers[T*(1+C):], held: make([]int, T*C), could: make([]bool, T*N),
+		parent: make([]int, N),
 	}
 	for i := range in.Nodes {
-		n := in.Nodes[i].Name
-		e.load[n] = make([]float64, in.Intervals)
-		e.could[n] = make([]bool, in.Intervals)
-		if e.parents[n] = in.Nodes[i].Parent; in.Nodes[i].Parent == "" {
-			e.root = n
+		if e.parent[i] = -1; in.Nodes[i].Parent == "" {
+			e.root = i
+		} else {
+			e.parent[i] = e.nodes.find(in.Nodes[i].Parent)
 		}
 	}
 	return e
 }
 
-func (e *evaluation) jobs(p *Plan) error {
-	runs := map[string][]Run{}
-	known := map[string]bool{}
-	for i := range e.in.Jobs {
-		known[e.in.Jobs[i].Name] = true
+// loadOf returns the load of a node, in kW by interval.
+func (e *evaluation) loadOf(node string) []float64 {
+	i := e.nodes.find(node)
+	return e.load[i*e.T : (i+1)*e.T]
+}
+
+// ordered returns how to go through n things so that those of one index come
+// together, in their order: those of index k are order[first[k]:first[k+1]].
+func ordered(n, indices int, index func(i int) int) (order, first []int) {
+	all := make([]int, n+indices+1)
+	order, first = all[:n], all[n:]
+	for i := range n {
+		first[index(i)]++
 	}
-	for _, r := range p.Runs {
-		if !known[r.Job] {
+	for k, at := 0, 0; k <= indices; k++ {
+		at, first[k] = at+first[k], at
+	}
+	for i := range n {
+		k := index(i)
+		order[first[k]] = i
+		first[k]++
+	}
+	for k := indices; k > 0; k-- {
+		first[k] = first[k-1]
+	}
+	first[0] = 0
+	return order, first
+}
+
+func (e *evaluation) accountJobs(p *Plan) error {
+	job := make([]int, len(p.Runs))
+	for i, r := range p.Runs {
+		if job[i] = e.jobs.find(r.Job); job[i] < 0 {
 			return wrong("a run of unknown job %q", r.Job)
 		}
-		if r.Start < 0 || r.Start >= r.End || r.End > e.in.Intervals {
+		if r.Start < 0 || r.Start >= r.End || r.End > e.T {
 			return wrong("run [%d, %d) of %s is outside the horizon", r.Start, r.End, r.Job)
 		}
-		runs[r.Job] = append(runs[r.Job], r)
 	}
+	order, first := ordered(len(p.Runs), len(e.in.Jobs), func(i int) int { return job[i] })
+	var runs []Run
 	for i := range e.in.Jobs {
 		j := &e.in.Jobs[i]
-		rs := runs[j.Name]
-		slices.SortFunc(rs, func(a, b Run) int { return cmp.Compare(a.Start, b.Start) })
-		if err := e.job(j, rs); err != nil {
+		runs = runs[:0]
+		for _, r := range order[first[i]:first[i+1]] {
+			runs = append(runs, p.Runs[r])
+		}
+		slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.Start, b.Start) })
+		if err := e.job(j, runs); err != nil {
 			return err
 		}
 	}
@@ -128,7 +161,9 @@ func (e *evaluation) jobs(p *Plan) error {
 
 // job accounts for one job's runs, in order of time.
 func (e *evaluation) job(j *Job, runs []Run) error {
-	T := e.in.Intervals
+	T := e.T
+	row := e.classes.find(j.Class) * T
+	held, jobKW := e.held[row:row+T], e.jobKW[row:row+T]
 	progress, last, started := 0, -1, j.Started || j.Running
 	for i, r := range runs {
 		switch {
@@ -149,8 +184,8 @@ func (e *evaluation) job(j *Job, runs []Run) error {
 		}
 		started = true
 		for t := r.Start; t < r.End; t++ {
-			e.held[j.Class][t] += j.Units
-			e.jobKW[j.Class][t] += float64(j.Units) * j.PowerKW
+			held[t] += j.Units
+			jobKW[t] += float64(j.Units) * j.PowerKW
 			e.shed[t] += float64(j.Units) * j.ShedKW
 			if progress >= j.Intervals {
 				return wrong("%s runs on at %d though it is done", j.Name, t)
@@ -184,117 +219,157 @@ func (e *evaluation) job(j *Job, runs []Run) error {
 	return nil
 }
 
-func (e *evaluation) classes(p *Plan) error {
-	moves := map[string][][]Move{}
-	for i := range e.in.Classes {
-		moves[e.in.Classes[i].Name] = make([][]Move, e.in.Intervals)
-	}
-	for _, m := range p.Moves {
-		if moves[m.Class] == nil {
+func (e *evaluation) accountClasses(p *Plan) error {
+	class := make([]int, len(p.Moves))
+	for i := range p.Moves {
+		m := &p.Moves[i]
+		if class[i] = e.classes.find(m.Class); class[i] < 0 {
 			return wrong("a move of unknown class %q", m.Class)
 		}
-		if m.Units <= 0 || m.T < 0 || m.T >= e.in.Intervals {
+		if m.Units <= 0 || m.T < 0 || m.T >= e.T {
 			return wrong("a move of %d units of %s at %d", m.Units, m.Class, m.T)
 		}
-		moves[m.Class][m.T] = append(moves[m.Class][m.T], m)
 	}
+	order, first := ordered(len(p.Moves), len(e.in.Classes), func(i int) int { return class[i] })
 	for i := range e.in.Classes {
-		if err := e.class(&e.in.Classes[i], moves[e.in.Classes[i].Name]); err != nil {
+		moves := order[first[i]:first[i+1]]
+		slices.SortStableFunc(moves, func(a, b int) int { return cmp.Compare(p.Moves[a].T, p.Moves[b].T) })
+		if err := e.class(i, p.Moves, moves); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *evaluation) class(c *Class, moves [][]Move) error {
-	T, M := e.in.Intervals, len(c.Modes)
-	index := map[string]int{JobMode: M}
-	floor := math.Inf(1)
+// class accounts for a class, whose moves are those listed, in order of time:
+// between them nothing changes.
+func (e *evaluation) class(i int, all []Move, moves []int) error {
+	T, c := e.T, &e.in.Classes[i]
+	M := len(c.Modes)
+	N := M + 1
+	floor, staying := math.Inf(1), 0 // until when some unit should stay where it is
 	for m := range c.Modes {
-		index[c.Modes[m].Name] = m
 		floor = math.Min(floor, c.Modes[m].PowerKW)
 	}
-	switches := map[[2]int]*Switch{}
-	for i := range c.Switches {
-		switches[[2]int{index[c.Switches[i].From], index[c.Switches[i].To]}] = &c.Switches[i]
+	for k := range c.Dwell {
+		staying = max(staying, c.Dwell[k].Left)
 	}
-	count := make([]int, M+1)
+	ints := make([]int, 2*N)
+	count, out := ints[:N], ints[N:]
+	var entered []int // by interval and mode
+	if len(moves) > 0 || staying > 0 {
+		entered = make([]int, N*T)
+	}
 	for m, n := range c.Initial {
-		count[index[m]] += n
+		count[c.mode(m)] += n
 	}
-	entered := make([][]int, M+1) // by mode and interval
-	for m := range entered {
-		entered[m] = make([]int, T)
-	}
-	for t := range T {
-		out := make([]int, M+1)
-		for _, mv := range moves[t] {
-			a, okA := index[mv.From]
-			b, okB := index[mv.To]
-			if !okA || !okB || a == b {
+	held, kws := e.held[i*T:(i+1)*T], e.jobKW[i*T:(i+1)*T] // what the modes draw is added
+	for t := 0; t < T; {
+		clear(out)
+		moved := false
+		for ; len(moves) > 0 && all[moves[0]].T == t; moves = moves[1:] {
+			mv := &all[moves[0]]
+			a, b := c.mode(mv.From), c.mode(mv.To)
+			if a < 0 || b < 0 || a == b {
 				return wrong("%s cannot move from %q to %q", c.Name, mv.From, mv.To)
 			}
+			moved = true
 			out[a] += mv.Units
-			entered[b][t] += mv.Units
-			if s := switches[[2]int{a, b}]; s != nil {
-				e.usd -= float64(mv.Units) * s.USD
-				if b < M {
-					e.usd -= float64(mv.Units) * s.LostMinutes / 60 * c.Modes[b].USDPerHour.At(t)
+			entered[t*N+b] += mv.Units
+			for k := range c.Switches {
+				if s := &c.Switches[k]; s.From == mv.From && s.To == mv.To {
+					e.usd -= float64(mv.Units) * s.USD
+					if b < M {
+						e.usd -= float64(mv.Units) * s.LostMinutes / 60 * c.Modes[b].USDPerHour.At(t)
+					}
 				}
 			}
+			if b < M && c.Modes[b].minIntervals() > 1 {
+				staying = max(staying, t+c.Modes[b].minIntervals())
+			}
 		}
-		kw := e.jobKW[c.Name][t]
-		for m := range count {
+		for m := 0; moved && m < N; m++ {
 			if out[m] > count[m] {
 				return wrong("%d units of %s leave a mode at %d where %d are", out[m], c.Name, t, count[m])
 			}
-			count[m] += entered[m][t] - out[m]
-			if m == M {
-				continue
-			}
-			mode := &c.Modes[m]
-			due := 0
-			if k := mode.minIntervals(); k > 1 {
-				for s := max(0, t-k+1); s <= t; s++ {
-					due += entered[m][s]
-				}
-			}
-			for _, d := range c.Dwell {
-				if d.Mode == mode.Name && d.Left > t {
-					due += d.Units
-				}
-			}
-			e.usd -= float64(max(0, due-count[m])) * mode.early()
-			e.usd += float64(count[m]) * mode.USDPerHour.At(t) * e.h
-			e.shed[t] += float64(count[m]) * mode.ShedKW
-			kw += float64(count[m]) * mode.PowerKW
+			count[m] += entered[t*N+m] - out[m]
 		}
-		if count[M] != e.held[c.Name][t] {
-			return wrong("%d units of %s are in job at %d where jobs hold %d", count[M], c.Name, t, e.held[c.Name][t])
+		to := T
+		if len(moves) > 0 {
+			to = all[moves[0]].T
 		}
-		above := kw > float64(c.Count)*floor+1e-9
-		for n := c.Node; n != ""; n = e.parents[n] {
-			e.load[n][t] += kw
-			e.could[n][t] = e.could[n][t] || above
+		for s := t; s < min(to, staying); s++ {
+			e.early(c, s, count, entered)
+		}
+		kw, shed := 0.0, 0.0
+		for m := range c.Modes {
+			mode, n := &c.Modes[m], float64(count[m])
+			kw += n * mode.PowerKW
+			shed += n * mode.ShedKW
+			if v := mode.USDPerHour.values; v != nil && n > 0 {
+				for _, x := range v[t:to] {
+					e.usd += n * x * e.h
+				}
+			} else {
+				e.usd += n * mode.USDPerHour.all * e.h * float64(to-t)
+			}
+		}
+		for ; t < to; t++ {
+			kws[t] += kw
+			e.shed[t] += shed
+			if count[M] != held[t] {
+				return wrong("%d units of %s are in job at %d where jobs hold %d", count[M], c.Name, t, held[t])
+			}
+		}
+	}
+	least := float64(c.Count)*floor + 1e-9
+	for n := e.nodes.find(c.Node); n >= 0; n = e.parent[n] {
+		add(e.load[n*T:(n+1)*T], kws)
+		could := e.could[n*T : (n+1)*T]
+		for t, kw := range kws {
+			could[t] = could[t] || kw > least
 		}
 	}
 	return nil
 }
 
-func (e *evaluation) reserves(p *Plan) error {
+// early charges for the units that left a mode before they should.
+func (e *evaluation) early(c *Class, t int, count, entered []int) {
+	N := len(c.Modes) + 1
+	for m := range c.Modes {
+		mode := &c.Modes[m]
+		due := 0
+		for s := max(0, t-mode.minIntervals()+1); s <= t && mode.minIntervals() > 1; s++ {
+			due += entered[s*N+m]
+		}
+		for k := range c.Dwell {
+			if d := &c.Dwell[k]; d.Left > t && d.Mode == mode.Name {
+				due += d.Units
+			}
+		}
+		if due > count[m] {
+			e.usd -= float64(due-count[m]) * mode.early()
+		}
+	}
+}
+
+func (e *evaluation) accountReserves(p *Plan) error {
+	if len(e.in.Reserves) == 0 && len(p.Reserves) == 0 {
+		return nil
+	}
 	kept := map[string][]float64{}
 	for _, r := range p.Reserves {
 		kept[r.Name] = r.KW
 	}
-	total := make([]float64, e.in.Intervals)
+	total := make([]float64, e.T)
 	for i := range e.in.Reserves {
 		r := &e.in.Reserves[i]
 		kw := kept[r.Name]
 		if kw == nil {
-			kw = make([]float64, e.in.Intervals)
+			kw = make([]float64, e.T)
 		}
 		delete(kept, r.Name)
-		if len(kw) != e.in.Intervals {
+		if len(kw) != e.T {
 			return wrong("reserve %s has %d values", r.Name, len(kw))
 		}
 		for t, x := range kw {
@@ -325,13 +400,13 @@ func (e *evaluation) tree() []Violation {
 		if n.LimitKW == nil {
 			continue
 		}
-		for t, kw := range e.load[n.Name] {
+		for t, kw := range e.load[i*e.T : (i+1)*e.T] {
 			if limit := n.LimitKW.At(t); kw > limit+slack(limit) {
 				over = append(over, Violation{T: t, Node: n.Name, OverKW: kw - limit})
 			}
 		}
 	}
-	root := e.load[e.root]
+	root := e.load[e.root*e.T : (e.root+1)*e.T]
 	for t, kw := range root {
 		e.usd -= kw * e.h * e.in.PriceUSDPerMW.At(t) / 1000
 	}

@@ -166,7 +166,7 @@ func rest(in *Instance, p *Plan) *Instance {
 	out.DemandCharges = nil
 	for _, d := range in.DemandCharges {
 		if d.From == 0 {
-			d.AlreadyKW = math.Max(d.AlreadyKW, e.load["site"][0])
+			d.AlreadyKW = math.Max(d.AlreadyKW, e.loadOf("site")[0])
 		}
 		if d.From, d.To = max(0, d.From-1), d.To-1; d.To > 0 {
 			out.DemandCharges = append(out.DemandCharges, d)
