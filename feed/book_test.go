@@ -3,6 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -338,6 +339,41 @@ func TestDigest(t *testing.T) {
 	refresh(t, b, t0.Add(2*time.Minute))
 	if now := b.Digest(t0.Add(2 * time.Minute)); now["a"] == one["a"] || now["b"] != one["b"] {
 		t.Errorf("after a changed price: %v, before %v", now, one)
+	}
+}
+
+// The price of a reserve is a quantity like any other: shown, aged, fallen back
+// upon and digested by its name.
+func TestReserves(t *testing.T) {
+	if q := feed.ReservePrice("rrs"); q.Reserve() != "rrs" || q.Unit() != "USD/MW/h" || !q.DayAhead() || feed.RealTimePrice.Reserve() != "" || feed.RealTimePrice.DayAhead() {
+		t.Errorf("%s is of the reserve %q, in %q", q, q.Reserve(), q.Unit())
+	}
+	for v, want := range map[float64]bool{-0.01: false, 0: true, 25674.3: true, 30_001: false, math.NaN(): false} {
+		if feed.Plausible(feed.ReservePrice("rrs"), v) != want {
+			t.Errorf("a reserve's price of %g: plausible %t", v, !want)
+		}
+	}
+	src := &script{points: map[feed.Quantity][]feed.Point{feed.RealTimePrice: {hour(0, 10)}, feed.ReservePrice("rrs"): {hour(0, 5)}, feed.ReservePrice("ecrs"): {hour(0, 6)}}}
+	b := feed.NewBook([]feed.Spec{{Name: "a", Source: src, Refresh: time.Minute, Fallback: map[feed.Quantity]float64{feed.ReservePrice("nonspin"): 2, feed.ReservePrice("rrs"): 1}}})
+	refresh(t, b, t0)
+	var shown []string
+	for _, s := range b.Status(t0) {
+		shown = append(shown, fmt.Sprintf("%s %g %s %t", s.Quantity, s.Value, s.Unit, s.Stale))
+	}
+	want := []string{
+		"real_time_usd_per_mwh 10 USD/MWh false", "reserve_usd_per_mw_h/ecrs 6 USD/MW/h false",
+		"reserve_usd_per_mw_h/nonspin 2 USD/MW/h true", "reserve_usd_per_mw_h/rrs 5 USD/MW/h false",
+	}
+	if !reflect.DeepEqual(shown, want) {
+		t.Errorf("the status is\n%s", strings.Join(shown, "\n"))
+	}
+	one := b.Digest(t0)["a"]
+	src.set(func(s *script) {
+		s.points = map[feed.Quantity][]feed.Point{feed.RealTimePrice: {hour(0, 10)}, feed.ReservePrice("rrs"): {hour(0, 5)}, feed.ReservePrice("ecrs"): {hour(0, 7)}}
+	})
+	refresh(t, b, t0.Add(2*time.Minute))
+	if b.Digest(t0.Add(2 * time.Minute))["a"] == one {
+		t.Error("another price of a reserve has the same digest")
 	}
 }
 

@@ -6,13 +6,14 @@ package feed
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
 // Quantity is what a series measures, with its unit in the name.
 type Quantity string
 
-// Quantities.
+// Quantities. Besides these each reserve has a price of its own, ReservePrice.
 const (
 	RealTimePrice Quantity = "real_time_usd_per_mwh"
 	DayAheadPrice Quantity = "day_ahead_usd_per_mwh"
@@ -24,6 +25,28 @@ const (
 	GPURate       Quantity = "gpu_usd_per_hour"
 	Carbon        Quantity = "carbon_gco2_per_kwh"
 )
+
+// ReservePrices begins the quantity of each reserve's price; the reserve's name
+// follows it.
+const ReservePrices = "reserve_usd_per_mw_h/"
+
+// ReservePrice returns the quantity of what the reserve pays for a MW that stands
+// ready for an hour.
+func ReservePrice(name string) Quantity { return Quantity(ReservePrices + name) }
+
+// Reserve returns the name of the reserve whose price the quantity is, "" for any
+// other quantity.
+func (q Quantity) Reserve() string {
+	name, ok := strings.CutPrefix(string(q), ReservePrices)
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// DayAhead says whether the quantity is settled at an auction of the day before:
+// day-ahead energy, and reserves.
+func (q Quantity) DayAhead() bool { return q == DayAheadPrice || q.Reserve() != "" }
 
 // Unit returns the unit of the quantity, for people.
 func (q Quantity) Unit() string {
@@ -41,10 +64,14 @@ func (q Quantity) Unit() string {
 	case Carbon:
 		return "gCO2/kWh"
 	}
+	if q.Reserve() != "" {
+		return "USD/MW/h"
+	}
 	return ""
 }
 
-// Quantities returns all quantities, in the order in which people see them.
+// Quantities returns all quantities but those of reserves, in the order in which
+// people see them.
 func Quantities() []Quantity {
 	return []Quantity{RealTimePrice, DayAheadPrice, BTCPrice, Difficulty, Subsidy, Fees, Hashprice, GPURate, Carbon}
 }

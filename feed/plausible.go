@@ -2,10 +2,13 @@ package feed
 
 import "math"
 
+// MaxReservePrice is the most that a reserve can pay, USD/MW·h.
+const MaxReservePrice = 30_000
+
 // Plausible says whether the value can be one of the quantity at all. What lies
 // outside was not measured but mistyped, shifted or broken on the way, and must
 // not rule a site. The bounds are wide: prices have been above 15,000 $/MWh and
-// below -1,000.
+// below -1,000, those of reserves above 25,000 $/MW·h.
 func Plausible(q Quantity, v float64) bool {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return false
@@ -28,6 +31,10 @@ func Plausible(q Quantity, v float64) bool {
 		hi = 1_000
 	case Carbon:
 		hi = 5_000
+	default:
+		if q.Reserve() != "" {
+			hi = MaxReservePrice
+		}
 	}
 	return v >= lo && v <= hi
 }

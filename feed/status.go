@@ -49,7 +49,7 @@ func (e *entry) status(now time.Time) []Status {
 		base.Note = n.Note()
 	}
 	var out []Status
-	for _, q := range Quantities() {
+	for _, q := range e.quantities() {
 		v, ok := e.value(q, now)
 		if !ok {
 			continue
@@ -74,6 +74,24 @@ func (e *entry) status(now time.Time) []Status {
 		out = append(out, base)
 	}
 	return out
+}
+
+// quantities are those that the feed may know of: all fixed ones, then the
+// reserves that it has given a price of, or states one for, by name.
+func (e *entry) quantities() []Quantity {
+	var reserves []Quantity
+	for q := range e.points {
+		if q.Reserve() != "" {
+			reserves = append(reserves, q)
+		}
+	}
+	for q := range e.spec.Fallback {
+		if q.Reserve() != "" && !slices.Contains(reserves, q) {
+			reserves = append(reserves, q)
+		}
+	}
+	slices.Sort(reserves)
+	return append(Quantities(), reserves...)
 }
 
 func orNever(t time.Time) string {
@@ -156,7 +174,7 @@ type used struct {
 
 func (e *entry) digest(now time.Time) string {
 	h := sha256.New()
-	for _, q := range Quantities() {
+	for _, q := range e.quantities() {
 		if v, ok := e.value(q, now); ok && v.Estimated && v.Stale { // a fallback, perhaps
 			write(h, used{Quantity: q, Value: v.Value, Estimated: true})
 		}

@@ -3,8 +3,8 @@
 //
 // The first row names the columns. One column is the time (ts_utc, time,
 // timestamp, from or ts), RFC 3339 with its zone: the interval's start. Each
-// quantity has a column of its own name unless Options.Columns names another.
-// A blank is a missing value.
+// quantity has a column of its own name unless Options.Columns names another; a
+// reserve's is reserve_usd_per_mw_h/NAME. A blank is a missing value.
 //
 // Rules for what is not as it should be. All of it is told by Note with file and
 // line.
@@ -36,11 +36,11 @@ type Options struct {
 	// Interval is how long a value holds. 0: the most frequent distance between
 	// the times of that quantity.
 	Interval time.Duration
-	// Lead is how long before a UTC day begins its day-ahead prices are known; 0
-	// means 6h: from 18:00 of the day before. A real-time price counts as known
+	// Lead is how long before a UTC day begins its day-ahead prices are known, of
+	// energy and of reserves; 0 means 6h: from 18:00 of the day before. A real-time price counts as known
 	// from the start of its interval, as on a live ticker; every other value too.
 	Lead time.Duration
-	// USDPer converts prices of energy from another currency; 0 means 1.
+	// USDPer converts prices of energy and reserves from another currency; 0 means 1.
 	USDPer float64
 }
 

@@ -115,6 +115,35 @@ func TestColumnsIntervalsAndCurrency(t *testing.T) {
 	}
 }
 
+// A reserve's price stands in a column of its own name, or in one that is named;
+// like the day-ahead price it comes from the auction of the day before.
+func TestReserves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.csv")
+	text := "ts_utc,Reserve_USD_per_MW_h/RRS,ecrs,reserve_usd_per_mw_h/nonspin,reserve_usd_per_mw_h/\n"
+	for h := range 48 {
+		text += fmt.Sprintf("%s,%d,%d,1,1\n", time.Date(2026, 1, 15, h, 0, 0, 0, time.UTC).Format(time.RFC3339), 100+h, 200+h)
+	}
+	write(t, path, text+"2026-01-17T00:00:00Z,25674,31000,-1,1\n")
+	s := New(Options{Path: path, USDPer: 0.5, Columns: map[feed.Quantity]string{feed.ReservePrice("ecrs"): "ECRS", feed.ReservePrice("nonspin"): "absent"}})
+	got := fetch(t, s, time.Date(2026, 1, 15, 18, 0, 0, 0, time.UTC))
+	if len(got) != 2 {
+		t.Errorf("the quantities are %v", got)
+	}
+	for q, want := range map[feed.Quantity]float64{feed.ReservePrice("RRS"): 147, feed.ReservePrice("ecrs"): 247} {
+		if v := last(got[q]); v.Value != want/2 || v.To.Sub(v.From) != time.Hour {
+			t.Errorf("at 18:00 the newest of %s is %+v, want %g", q, v, want/2)
+		}
+	}
+	plain := New(Options{Path: path})
+	got = fetch(t, plain, time.Date(2026, 1, 16, 18, 0, 0, 0, time.UTC))
+	if v := last(got[feed.ReservePrice("RRS")]).Value; v != 25674 {
+		t.Errorf("the dearest hour is %g", v)
+	}
+	if v := last(got[feed.ReservePrice("nonspin")]).Value; v != 1 || !strings.Contains(plain.Note(), "reserve_usd_per_mw_h/nonspin cannot be -1") {
+		t.Errorf("a negative price counts: %g, note %q", v, plain.Note())
+	}
+}
+
 func TestWhatIsWrongIsLeftOutAndTold(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.csv")
@@ -215,6 +244,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(hours(30)))
 	f.Add([]byte("ts_utc,btc_usd\n2026-01-01T00:00:00Z,1e308\n2026-01-01T00:00:00Z,2\n"))
+	f.Add([]byte("ts,reserve_usd_per_mw_h/rrs,RESERVE_usd_per_mw_h/\xc8\xba\xc8\xba\n2026-01-01T00:00:00Z,1,2\n"))
 	f.Add([]byte("time,difficulty\n9999-01-01T00:00:00Z,1\n0001-01-01T00:00:00Z,1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := &reader{o: Options{Lead: defaultLead, USDPer: 1}, values: map[feed.Quantity][]feed.Point{}}

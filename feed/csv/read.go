@@ -116,7 +116,8 @@ func (r *reader) parse(ctx context.Context, in io.Reader, name string) error {
 	}
 	names := make([]string, len(header))
 	for i, h := range header {
-		names[i] = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))
+		header[i] = strings.TrimSpace(strings.TrimPrefix(h, "\ufeff"))
+		names[i] = strings.ToLower(header[i])
 	}
 	when := -1
 	for _, t := range timeColumns {
@@ -127,16 +128,7 @@ func (r *reader) parse(ctx context.Context, in io.Reader, name string) error {
 	if when < 0 {
 		return sluice.Errorf(sluice.Unavailable, "", "%s has no column of time (%s)", name, strings.Join(timeColumns, ", "))
 	}
-	column := map[feed.Quantity]int{}
-	for _, q := range feed.Quantities() {
-		want := string(q)
-		if c, ok := r.o.Columns[q]; ok {
-			want = strings.ToLower(c)
-		}
-		if i := slices.Index(names, want); i >= 0 {
-			column[q] = i
-		}
-	}
+	column := r.columns(header, names)
 	for {
 		rec, err := c.Read()
 		if err == io.EOF {
@@ -158,6 +150,30 @@ func (r *reader) parse(ctx context.Context, in io.Reader, name string) error {
 		line, _ := c.FieldPos(0)
 		r.row(rec, when, column, fmt.Sprintf("%s:%d", name, line))
 	}
+}
+
+// columns finds the column of each quantity. A reserve's name keeps its capitals.
+func (r *reader) columns(header, names []string) map[feed.Quantity]int {
+	out := map[feed.Quantity]int{}
+	for _, q := range feed.Quantities() {
+		if i := slices.Index(names, string(q)); i >= 0 {
+			out[q] = i
+		}
+	}
+	const before = len(feed.ReservePrices)
+	for i, h := range header {
+		if len(h) > before && strings.EqualFold(h[:before], feed.ReservePrices) {
+			out[feed.ReservePrice(h[before:])] = i
+		}
+	}
+	for q, want := range r.o.Columns {
+		if i := slices.Index(names, strings.ToLower(want)); i >= 0 {
+			out[q] = i
+		} else {
+			delete(out, q)
+		}
+	}
+	return out
 }
 
 func (r *reader) row(rec []string, when int, column map[feed.Quantity]int, place string) {
@@ -183,7 +199,7 @@ func (r *reader) row(rec []string, when int, column map[feed.Quantity]int, place
 			r.tell("%s: %s %.40q is no number", place, q, text)
 			continue
 		}
-		if q == feed.RealTimePrice || q == feed.DayAheadPrice {
+		if q == feed.RealTimePrice || q.DayAhead() {
 			v *= r.o.USDPer
 		}
 		if !feed.Plausible(q, v) {
@@ -222,7 +238,7 @@ func (r *reader) finish(q feed.Quantity, ps []feed.Point) []feed.Point {
 			r.tell("%s: after this row %s is missing until %s", strings.TrimPrefix(p.Origin, "csv "), q, out[i+1].From.Format(time.RFC3339))
 		}
 		p.Published = p.From
-		if q == feed.DayAheadPrice {
+		if q.DayAhead() {
 			p.Published = p.From.Truncate(24 * time.Hour).Add(-r.o.Lead)
 		}
 	}
