@@ -1,11 +1,16 @@
 package dispatch
 
+import "slices"
+
 // A price for a unit that a job holds cannot say that two gangs do not fit
 // side by side: half of each would. So each job of a crowded class also pays a
 // price of its own in each interval, and in each interval the set of jobs that
 // fit into the class and pay most earns these prices: a knapsack problem for
 // each interval, whose value is part of the bound. With all of these prices 0
 // it is the bound without them.
+//
+// What fits into the class is a number of units: its count, or what there is
+// power for at the least that a job's unit draws, where that is fewer.
 
 const (
 	maxCrowd     = 64     // jobs in a knapsack: they are bits of a word
@@ -14,16 +19,35 @@ const (
 	crowdMinimum = 2 // jobs; one alone fits or is banned
 )
 
-// crowded says whether gangs of the class may stand in each other's way.
+// crowded says whether gangs of the class may stand in each other's way, and
+// notes how many units there is room for.
 func (p *problem) crowded(c int) bool {
 	k := &p.class[c]
-	units, gang := 0, false
+	units, gang, each := 0, false, inf
 	for _, i := range k.jobs {
-		units += p.jobs[i].Units
-		gang = gang || p.jobs[i].Units > 1
+		j := &p.jobs[i]
+		units += j.Units
+		gang = gang || j.Units > 1
+		if j.Units > 0 {
+			each = min(each, j.PowerKW-k.least)
+		}
 	}
 	n := len(k.jobs)
-	return gang && n >= crowdMinimum && n <= maxCrowd && units > k.count && n*k.count <= maxKnapsack
+	if !gang || n < crowdMinimum || n > maxCrowd || n*k.count > maxKnapsack {
+		return false
+	}
+	k.room = make([]int, p.T)
+	for t := range k.room {
+		k.room[t] = k.count
+		for _, u := range p.nodes[k.node].up {
+			if q := &p.nodes[u]; q.limit != nil && each > 0 {
+				if most := (q.limit[t] - q.floor + slack(q.limit[t])) / each; most < float64(k.room[t]) {
+					k.room[t] = max(0, int(most))
+				}
+			}
+		}
+	}
+	return units > slices.Min(k.room)
 }
 
 // knapsacks adds the value of the best sets of jobs of class c to r, and tells
@@ -33,7 +57,7 @@ func (r *response) knapsacks(p *problem, c int, x *prices, ran func(i, t int) bo
 	r.value = grow(r.value, k.count+1)
 	r.taken = grow(r.taken, k.count+1)
 	for t := range p.T {
-		room, items, units := k.count, r.items[:0], 0
+		room, items, units := k.room[t], r.items[:0], 0
 		for n, i := range k.jobs {
 			r.fit[i][t] = false
 			f := open

@@ -32,7 +32,6 @@ type pnode struct {
 	limit  []float64 // nil: none. Where it cannot be kept, the least load
 	floor  float64   // kW of its subtree when all stands at its least power
 	up     []int     // itself and all above it
-	loose  bool      // its limit cannot bind
 }
 
 // pclass is a class. Mode M is job, where it has one.
@@ -55,7 +54,8 @@ type pclass struct {
 	start   []start
 	forced  []bool // by interval, nil: none. Everything must stand at its least power
 	hasJob  bool
-	crowded bool // gangs may stand in each other's way
+	crowded bool  // gangs may stand in each other's way
+	room    []int // by interval, nil: not known. No more units than these can be in jobs
 	jobs    []int
 }
 
@@ -113,10 +113,10 @@ func compile(given *Instance) *problem {
 		p.compileClass(&in.Classes[i])
 	}
 	p.compileJobs()
+	p.compileLimits()
 	for c := range p.class {
 		p.class[c].crowded = p.crowded(c)
 	}
-	p.compileLimits()
 	p.compileReserves()
 	p.sheddable = p.mostShed()
 	p.impossible()
