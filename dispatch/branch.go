@@ -119,7 +119,7 @@ func (b *builder) split(best *state, a *ascent, pool *pool, ops int, stop func()
 		}
 		return at
 	}
-	done := worth
+	done := -inf // the bounds of the branches that were closed
 	for end := used() + ops; len(leaves) > 0 && used() < end && !stop(); {
 		at := top()
 		up := leaves[at]
@@ -155,7 +155,7 @@ func (b *builder) split(best *state, a *ascent, pool *pool, ops int, stop func()
 			}
 		}
 	}
-	bound := max(worth, done)
+	bound := done
 	for _, l := range leaves {
 		bound = max(bound, l.bound)
 	}

@@ -18,8 +18,15 @@ type Options struct {
 // Without a deadline the same instance gives the same plan, whatever the order
 // of its nodes, classes, jobs and reserves. The error is that of Validate.
 func Solve(in *Instance, opt Options) (*Plan, error) {
+	plan, _, err := solve(in, opt)
+	return plan, err
+}
+
+// solve also returns the bound as it was found: tests hold it against the plan,
+// which it may not be below.
+func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	if err := in.Validate(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	stop := opt.Deadline
 	if stop == nil {
@@ -61,7 +68,8 @@ func Solve(in *Instance, opt Options) (*Plan, error) {
 	}
 	a.bound = bound
 	a.best.copyFrom(root)
-	return p.finish(best, a)
+	plan, err := p.finish(best, a)
+	return plan, bound, err
 }
 
 // solveOps is how many elementary steps (a few nanoseconds each) a solution of
