@@ -81,6 +81,7 @@ func (d *decoder) check(c *Config) {
 		}
 	}
 	d.checkMachines(c, classes)
+	d.checkReserves(c, classes)
 	d.checkFeeds(c)
 	d.checkServer(c)
 	d.checkHistory(c)

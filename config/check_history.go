@@ -1,10 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // checkHistory finds what is wrong with the recorded series, and with what only
 // backtests and plans know of.
@@ -16,7 +12,7 @@ func (d *decoder) checkHistory(c *Config) {
 			continue
 		}
 		if !isQuantity(r.Quantity) {
-			d.bad(p, nearest(r.Quantity, quantities()), "%s: %q is no quantity", p, r.Quantity)
+			d.bad(p, nearQuantity(r.Quantity), "%s: %q is no quantity", p, r.Quantity)
 		}
 		if j, twice := seen[r.Quantity]; twice {
 			d.bad(p, "", "%s: %s has a series already, on line %d", p, r.Quantity, d.where(fmt.Sprintf("history.series[%d].quantity", j)).Line)
@@ -41,9 +37,4 @@ func (d *decoder) checkHistory(c *Config) {
 			d.warn(fmt.Sprintf("classes[%d].count", i), "no machine of the class %s is listed: it stands in backtests and plans only", k.Name)
 		}
 	}
-}
-
-// isQuantity says whether a series can be of the quantity.
-func isQuantity(q string) bool {
-	return slices.Contains(quantities(), q) || strings.HasPrefix(q, "reserve_usd_per_mw_h/")
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Classes  []Class   `yaml:"classes"`
 	Machines []Machine `yaml:"machines"`
 	Hosts    []Host    `yaml:"hosts"`
+	Reserves []Reserve `yaml:"reserves"`
 	Feeds    []Feed    `yaml:"feeds"`
 	History  History   `yaml:"history"`
 	Alarms   Alarms    `yaml:"alarms"`
@@ -112,6 +113,14 @@ type Host struct {
 	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
 	Rate      float64 `yaml:"usd_per_slot_hour"`
 	SpotRate  float64 `yaml:"spot_usd_per_slot_hour"`
+}
+
+// Reserve is one kind of load that the grid pays to be able to drop.
+type Reserve struct {
+	Name      string   `yaml:"name"`
+	Max       Power    `yaml:"max"`          // the most that is offered, at the meter; 0: all that can be dropped
+	USDPerMWh float64  `yaml:"usd_per_mw_h"` // where no feed knows the price
+	Classes   []string `yaml:"classes"`      // of miners that may stand ready; empty: all
 }
 
 // Feed is one source of prices, network figures or orders.

@@ -278,6 +278,13 @@ func FuzzParse(f *testing.F) {
 		if roots != 1 {
 			t.Errorf("%d roots pass", roots)
 		}
+		for _, r := range c.Reserves {
+			for _, name := range r.Classes {
+				if !slices.ContainsFunc(c.Classes, func(k Class) bool { return k.Name == name }) {
+					t.Errorf("the reserve %+v is of no class", r)
+				}
+			}
+		}
 		for _, m := range c.ExpandMachines() {
 			if !slices.ContainsFunc(c.Classes, func(k Class) bool { return k.Name == m.Class && len(k.Modes) > 1 }) {
 				t.Errorf("the machine %+v has no class", m)

@@ -264,9 +264,9 @@ func (d *decoder) table(n ast.Node, v reflect.Value, path string, f field) {
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	d.members(ps, path, func(key string, at *token.Position, value ast.Node) {
-		if !slices.Contains(f.keys, key) {
+		if !slices.Contains(f.keys, key) && !(f.more && isReservePrice(key)) {
 			d.broken[path] = true
-			d.mistakes = append(d.mistakes, d.note(at, join(path, key), nearest(key, f.keys), "%q is no quantity", key))
+			d.mistakes = append(d.mistakes, d.note(at, join(path, key), nearQuantity(key), "%q is no quantity", key))
 			return
 		}
 		if absent(value) {

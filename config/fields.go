@@ -17,6 +17,7 @@ type field struct {
 	between []float64 // least and most, of numbers; powers in watts, durations in seconds
 	form    string    // a key of forms
 	keys    []string  // of a map: what its keys may be
+	more    bool      // besides them the price of any reserve, reserve_usd_per_mw_h/NAME
 }
 
 // forms are the shapes of texts: what to say, and a test.
@@ -66,6 +67,7 @@ var fields = map[string]field{
 	"Config.classes":  {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
 	"Config.machines": {doc: "The miners, one by one or by ranges of addresses."},
 	"Config.hosts":    {doc: "The compute hosts that run AI jobs."},
+	"Config.reserves": {doc: "What the grid pays for load that it may drop at once: miners that run stand ready for it."},
 	"Config.feeds":    {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
 	"Config.history":  {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs."},
 	"Config.alarms":   {doc: "Where alarms go besides the page and the log."},
@@ -130,21 +132,26 @@ var fields = map[string]field{
 	"Host.usd_per_slot_hour":      {doc: "The rate of a slot for an hour.", def: "0", between: []float64{0, 1e4}},
 	"Host.spot_usd_per_slot_hour": {doc: "The rate of a slot for an hour of work that may be interrupted.", def: "0", between: []float64{0, 1e4}},
 
+	"Reserve.name":         {doc: "The reserve's name, such as rrs; a feed's quantity reserve_usd_per_mw_h/NAME is its price.", need: true, form: "name"},
+	"Reserve.max":          {doc: "The most that is offered, at the meter; 0 or nothing means all that can be dropped.", def: "0W"},
+	"Reserve.usd_per_mw_h": {doc: "What a MW that stands ready for an hour earns, in US dollars, where no feed knows the price.", def: "0", between: []float64{0, feed.MaxReservePrice}},
+	"Reserve.classes":      {doc: "The classes of miners that may stand ready; nothing means all."},
+
 	"Feed.name":        {doc: "The feed's name.", need: true, form: "name"},
 	"Feed.type":        {doc: "The kind of source.", need: true, enum: []string{"csv", "constant", "mempool", "bitcoind", "ercot", "energy-charts", "orders"}},
 	"Feed.url":         {doc: "The source's address; mempool, ercot and energy-charts have the public one as default.", form: "url"},
 	"Feed.path":        {doc: "csv: a file or a folder of files; orders: a file. Relative to this file."},
-	"Feed.columns":     {doc: "csv: the column of each quantity, where its name is not the quantity's own.", keys: quantities()},
+	"Feed.columns":     {doc: "csv: the column of each quantity, where its name is not the quantity's own.", keys: quantities(), more: true},
 	"Feed.interval":    {doc: "csv: how long a row's value holds; nothing means that it is inferred from the rows.", def: "0s", between: []float64{0, 86400}},
-	"Feed.publish_at":  {doc: "csv: the time (UTC) of the day before from which a day's day-ahead prices are known.", def: "18:00", form: "clock"},
-	"Feed.values":      {doc: "constant: the value of each quantity.", keys: quantities()},
+	"Feed.publish_at":  {doc: "csv: the time (UTC) of the day before from which a day's day-ahead prices are known, of energy and of reserves.", def: "18:00", form: "clock"},
+	"Feed.values":      {doc: "constant: the value of each quantity.", keys: quantities(), more: true},
 	"Feed.zone":        {doc: "ercot: the settlement point, such as LZ_WEST; energy-charts: the bidding zone, such as DE-LU."},
 	"Feed.user":        {doc: "The user, where the source asks for one."},
 	"Feed.password":    {doc: "The password or key: env:NAME or file:PATH."},
 	"Feed.cookie_file": {doc: "bitcoind: its .cookie file, instead of user and password."},
 	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts.", between: []float64{1, 86400}},
 	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m; 30m for ercot, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
-	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities()},
+	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities(), more: true},
 
 	"History.series": {doc: "The recorded series, one for each quantity."},
 	"History.jobs":   {doc: "The recorded stream of AI jobs."},

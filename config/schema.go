@@ -93,7 +93,11 @@ func value(t reflect.Type, f field, defs schema) schema {
 		for _, k := range f.keys {
 			props[k] = value(t.Elem(), field{}, defs)
 		}
-		return schema{"type": "object", "properties": props, "additionalProperties": false}
+		s := schema{"type": "object", "properties": props, "additionalProperties": false}
+		if f.more {
+			s["patternProperties"] = schema{reservePattern: value(t.Elem(), field{}, defs)}
+		}
+		return s
 	case reflect.Int, reflect.Float64:
 		s := schema{"type": "number"}
 		if t.Kind() == reflect.Int {

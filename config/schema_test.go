@@ -88,7 +88,7 @@ func TestDefaultsAreValid(t *testing.T) {
 // of nothing else, with resolving references and patterns that compile, is valid.
 var keywords = map[string]string{
 	"$schema": "string", "$id": "string", "$ref": "string", "$defs": "object", "title": "string", "description": "string",
-	"type": "string", "properties": "object", "additionalProperties": "bool", "required": "array", "items": "object",
+	"type": "string", "properties": "object", "patternProperties": "object", "additionalProperties": "bool", "required": "array", "items": "object",
 	"enum": "array", "const": "any", "pattern": "string", "minLength": "number", "minimum": "number", "maximum": "number",
 	"exclusiveMaximum": "number", "anyOf": "array", "default": "any", "examples": "array",
 }
@@ -131,9 +131,12 @@ func TestSchemaIsValid(t *testing.T) {
 				t.Errorf("%s refers to %s", path, ref)
 			}
 		}
-		for _, k := range []string{"properties", "$defs"} {
+		for _, k := range []string{"properties", "patternProperties", "$defs"} {
 			if m, ok := s[k].(map[string]any); ok {
 				for name, sub := range m {
+					if _, err := regexp.Compile(name); err != nil {
+						t.Errorf("%s/%s: %v", path, k, err)
+					}
 					each(path+"/"+k+"/"+name, sub)
 				}
 			}
@@ -164,8 +167,8 @@ func TestSchemaAgrees(t *testing.T) {
 	if err := json.Unmarshal(Schema(), &root); err != nil {
 		t.Fatal(err)
 	}
-	pass := map[string]bool{example: true, "testdata/warnings.yaml": true, "testdata/nothing-to-do.yaml": true}
-	shape := []string{"missing", "unknown-fields", "units", "names", "types", "top-list", "modes", "feeds"}
+	pass := map[string]bool{example: true, "testdata/reserves.yaml": true, "testdata/warnings.yaml": true, "testdata/nothing-to-do.yaml": true}
+	shape := []string{"missing", "unknown-fields", "units", "names", "types", "top-list", "modes", "feeds", "reserves-wrong"}
 	for _, name := range shape {
 		pass["testdata/"+name+".yaml"] = false
 	}
@@ -223,6 +226,12 @@ func invalid(root, s map[string]any, v any, at string) string {
 		props := s["properties"].(map[string]any)
 		for k, sub := range x {
 			p, ok := props[k].(map[string]any)
+			patterns, _ := s["patternProperties"].(map[string]any)
+			for form, sub := range patterns {
+				if !ok && regexp.MustCompile(form).MatchString(k) {
+					p, ok = sub.(map[string]any)
+				}
+			}
 			if !ok {
 				return at + "/" + k + " is unknown"
 			}
