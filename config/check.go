@@ -85,6 +85,7 @@ func (d *decoder) check(c *Config) {
 	d.checkFeeds(c)
 	d.checkServer(c)
 	d.checkHistory(c)
+	d.checkPivot(c, classes)
 	if len(c.Machines) == 0 && len(c.Hosts) == 0 {
 		d.warn("", "there are no machines and no hosts: there is nothing to dispatch")
 	}

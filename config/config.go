@@ -25,6 +25,7 @@ type Config struct {
 	Reserves []Reserve `yaml:"reserves"`
 	Feeds    []Feed    `yaml:"feeds"`
 	History  History   `yaml:"history"`
+	Pivot    Pivot     `yaml:"pivot"`
 	Alarms   Alarms    `yaml:"alarms"`
 	Server   Server    `yaml:"server"`
 

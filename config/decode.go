@@ -292,6 +292,9 @@ func (d *decoder) text(s string, v reflect.Value, path string, f field) {
 		size = x.Duration().Seconds()
 	case *Percent:
 		*x, err = parsePercent(s)
+	case *Ratio:
+		*x, err = parseRatio(s)
+		size = float64(*x)
 	case *int:
 		*x, err = strconv.Atoi(s)
 		size = float64(*x)

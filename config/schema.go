@@ -76,6 +76,14 @@ func value(t reflect.Type, f field, defs schema) schema {
 			schema{"type": "string", "pattern": `^[0-9]+(\.[0-9]+)?\s*%$`},
 			schema{"type": "number", "minimum": 0, "exclusiveMaximum": 1},
 		}, "examples": []any{"1%", 0.01}}
+	case reflect.TypeFor[Ratio]():
+		n := schema{"type": "number"}
+		if f.between != nil {
+			n["minimum"], n["maximum"] = f.between[0], f.between[1]
+		}
+		return schema{"anyOf": []any{
+			schema{"type": "string", "pattern": `^-?[0-9]+(\.[0-9]+)?\s*%$`}, n,
+		}, "examples": []any{"60%", 0.6}}
 	case reflect.TypeFor[Secret]():
 		return schema{"type": "string", "examples": []any{"env:NAME", "file:PATH"}}
 	}

@@ -167,8 +167,8 @@ func TestSchemaAgrees(t *testing.T) {
 	if err := json.Unmarshal(Schema(), &root); err != nil {
 		t.Fatal(err)
 	}
-	pass := map[string]bool{example: true, "testdata/reserves.yaml": true, "testdata/warnings.yaml": true, "testdata/nothing-to-do.yaml": true}
-	shape := []string{"missing", "unknown-fields", "units", "names", "types", "top-list", "modes", "feeds", "reserves-wrong"}
+	pass := map[string]bool{example: true, "testdata/reserves.yaml": true, "testdata/warnings.yaml": true, "testdata/pivot-full.yaml": true, "testdata/nothing-to-do.yaml": true}
+	shape := []string{"pivot", "missing", "unknown-fields", "units", "names", "types", "top-list", "modes", "feeds", "reserves-wrong"}
 	for _, name := range shape {
 		pass["testdata/"+name+".yaml"] = false
 	}
