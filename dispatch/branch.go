@@ -30,14 +30,34 @@ type branch struct {
 
 // impossible forbids, from the start, what no plan can do.
 func (p *problem) impossible() {
-	p.fix = make([][]fixed, len(p.jobs))
+	p.fix = grow(p.fix, len(p.jobs))
 	for i := range p.jobs {
+		p.fix[i] = nil
+		if p.alwaysFits(i) {
+			continue
+		}
+		var f []fixed
 		for t := range p.T {
 			if !p.fits(i, t, 0, nil) {
-				p.decide(i, t, banned)
+				if f == nil {
+					f = make([]fixed, p.T)
+				}
+				f[t] = banned
 			}
 		}
+		p.fix[i] = f
 	}
+}
+
+// alwaysFits says that job i, alone, surely fits in every interval.
+func (p *problem) alwaysFits(i int) bool {
+	j := &p.jobs[i]
+	for _, n := range p.nodes[p.class[j.class].node].up {
+		if j.extra > max(0, p.nodes[n].room) {
+			return false
+		}
+	}
+	return j.Units <= p.class[j.class].count
 }
 
 // fits says whether job i can run in interval t beside so many units of its

@@ -325,7 +325,7 @@ func add(a, b []float64) {
 
 // sumUp turns the load of each node's own classes into that of its subtree.
 func (p *problem) sumUp(load [][]float64) {
-	for _, n := range p.leavesFirst() {
+	for _, n := range p.order {
 		if up := p.nodes[n].parent; up >= 0 {
 			add(load[up], load[n])
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync"
 )
 
 // problem is an instance made ready for solving: names are indices, rates are
@@ -23,7 +24,12 @@ type problem struct {
 	demand    []DemandCharge
 	broken    bool      // some limit cannot be kept
 	fix       [][]fixed // by job: what branching decided
-	sheddable float64   // kW that all units together could ever drop
+	order     []int     // nodes, leaves first
+	numbers   slab[float64]
+	ints      slab[int]
+	series    slab[Series]
+	bytes     slab[uint8]
+	sheddable float64 // kW that all units together could ever drop
 }
 
 type pnode struct {
@@ -31,6 +37,7 @@ type pnode struct {
 	parent int       // -1: the root
 	limit  []float64 // nil: none. Where it cannot be kept, the least load
 	floor  float64   // kW of its subtree when all stands at its least power
+	room   float64   // kW above that which are there in every interval; no limit: +Inf
 	up     []int     // itself and all above it
 }
 
@@ -46,6 +53,9 @@ type pclass struct {
 	rate    []Series // USD per unit and hour
 	usd     []float64
 	lost    []float64 // hours of the new mode's revenue, N×N like usd
+	varies  bool      // some revenue is not the same in all intervals
+	cost    []float64 // usd and lost together, N×N; where revenues vary it is usd
+	simple  bool      // no mode has anything left to stay
 	stay    []int     // min_intervals
 	early   []float64
 	first   []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
@@ -87,16 +97,17 @@ type tranche struct {
 
 func compile(given *Instance) *problem {
 	in := *given
-	in.Nodes = slices.Clone(in.Nodes)
-	in.Classes = slices.Clone(in.Classes)
-	in.Jobs = slices.Clone(in.Jobs)
-	in.Reserves = slices.Clone(in.Reserves)
-	slices.SortFunc(in.Nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(in.Classes, func(a, b Class) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(in.Jobs, func(a, b Job) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(in.Reserves, func(a, b Reserve) int { return cmp.Compare(a.Name, b.Name) })
-	p := &problem{in: &in, T: in.Intervals, h: in.StepMinutes / 60}
-	p.energy = make([]float64, p.T)
+	in.Nodes = sorted(in.Nodes, func(n Node) string { return n.Name })
+	in.Classes = sorted(in.Classes, func(c Class) string { return c.Name })
+	in.Jobs = sorted(in.Jobs, func(j Job) string { return j.Name })
+	in.Reserves = sorted(in.Reserves, func(r Reserve) string { return r.Name })
+	p := problems.Get().(*problem)
+	*p = problem{
+		in: &in, T: in.Intervals, h: in.StepMinutes / 60,
+		nodes: p.nodes[:0], class: p.class[:0], jobs: p.jobs[:0], worth: p.worth[:0], fix: p.fix[:0],
+		numbers: p.numbers, ints: p.ints, series: p.series, bytes: p.bytes,
+	}
+	p.energy = p.numbers.take(p.T)
 	for t := range p.energy {
 		p.energy[t] = in.PriceUSDPerMW.At(t) * p.h / 1000
 	}
@@ -109,10 +120,19 @@ func compile(given *Instance) *problem {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.USDPerKW, b.USDPerKW), cmp.Compare(a.AlreadyKW, b.AlreadyKW))
 	})
 	p.compileNodes()
+	p.class = grow(p.class, len(in.Classes))
 	for i := range in.Classes {
-		p.compileClass(&in.Classes[i])
+		k := &p.class[i]
+		*k = pclass{name: in.Classes[i].Name, jobs: k.jobs[:0], start: k.start[:0]}
 	}
 	p.compileJobs()
+	for i := range in.Classes {
+		p.compileClass(&p.class[i], &in.Classes[i])
+	}
+	for i := range p.jobs {
+		j := &p.jobs[i]
+		j.extra = float64(j.Units) * (j.PowerKW - p.class[j.class].least)
+	}
 	p.compileLimits()
 	for c := range p.class {
 		p.class[c].crowded = p.crowded(c)
@@ -123,76 +143,152 @@ func compile(given *Instance) *problem {
 	return p
 }
 
-func (p *problem) compileNodes() {
-	index := map[string]int{}
-	for i := range p.in.Nodes {
-		index[p.in.Nodes[i].Name] = i
+// sorted returns a list in the order of names: itself, where it stands so.
+func sorted[E any](list []E, name func(E) string) []E {
+	by := func(a, b E) int { return cmp.Compare(name(a), name(b)) }
+	if !slices.IsSortedFunc(list, by) {
+		list = slices.Clone(list)
+		slices.SortFunc(list, by)
 	}
+	return list
+}
+
+// slab hands out slices of zeros, many from one allocation, and can be used
+// again when all of them are done with.
+type slab[E any] struct {
+	all  []E
+	used int
+}
+
+func (s *slab[E]) take(n int) []E {
+	if s.used+n > len(s.all) {
+		s.all, s.used = make([]E, max(n, 2*len(s.all), 512)), 0
+	}
+	out := s.all[s.used : s.used+n : s.used+n]
+	s.used += n
+	return out
+}
+
+func (s *slab[E]) reset() {
+	clear(s.all[:s.used])
+	s.used = 0
+}
+
+// rows returns so many slices of n zeros.
+func (s *slab[E]) rows(of [][]E, n int) {
+	all := s.take(len(of) * n)
+	for i := range of {
+		of[i] = all[i*n : (i+1)*n : (i+1)*n]
+	}
+}
+
+// problems are those done with: a backtest solves a hundred thousand.
+var problems = sync.Pool{New: func() any { return new(problem) }}
+
+// keepNumbers is up to what size a problem's memory is kept for the next.
+const keepNumbers = 1 << 20
+
+// release gives the problem's memory back. Nothing made of it may be used then.
+func (p *problem) release() {
+	if len(p.numbers.all) > keepNumbers {
+		return
+	}
+	p.numbers.reset()
+	p.ints.reset()
+	p.series.reset()
+	p.bytes.reset()
+	problems.Put(p)
+}
+
+func (p *problem) compileNodes() {
+	all := p.in.nodeNames()
+	p.nodes = grow(p.nodes, len(p.in.Nodes))
 	for i := range p.in.Nodes {
 		n := &p.in.Nodes[i]
-		q := pnode{name: n.Name, parent: -1}
+		p.nodes[i] = pnode{name: n.Name, parent: -1, room: inf}
 		if n.Parent == "" {
 			p.root = i
 		} else {
-			q.parent = index[n.Parent]
+			p.nodes[i].parent = all.find(n.Parent)
 		}
-		p.nodes = append(p.nodes, q)
 	}
 	for i := range p.nodes {
+		deep := 0
 		for n := i; n >= 0; n = p.nodes[n].parent {
-			p.nodes[i].up = append(p.nodes[i].up, n)
+			deep++
+		}
+		up := p.ints.take(deep)
+		for k, n := 0, i; n >= 0; k, n = k+1, p.nodes[n].parent {
+			up[k] = n
+		}
+		p.nodes[i].up = up
+	}
+	p.order = p.leavesFirst()
+}
+
+func (p *problem) compileClass(q *pclass, c *Class) {
+	M := len(c.Modes)
+	q.count, q.M, q.N, q.least = c.Count, M, M, math.Inf(1)
+	q.node, _ = slices.BinarySearchFunc(p.in.Nodes, c.Node, func(n Node, s string) int { return cmp.Compare(n.Name, s) })
+	if q.hasJob = len(q.jobs) > 0; q.hasJob {
+		q.N = M + 1
+	}
+	N := q.N
+	f, n := p.numbers.take(2*M+N+2*N*N), p.ints.take(3*N)
+	q.kw, q.shed, q.early, q.usd, q.lost = f[:M], f[M:2*M], f[2*M:2*M+N], f[2*M+N:2*M+N+N*N], f[2*M+N+N*N:]
+	q.stay, q.length, q.first = n[:N:N], n[N:2*N:2*N], n[2*N:]
+	q.rate = p.series.take(M)
+	for m := range c.Modes {
+		mode := &c.Modes[m]
+		q.kw[m], q.shed[m], q.rate[m] = mode.PowerKW, mode.ShedKW, mode.USDPerHour
+		q.stay[m], q.early[m] = min(mode.minIntervals(), p.T), mode.early()
+		q.least = min(q.least, mode.PowerKW)
+		q.varies = q.varies || mode.USDPerHour.values != nil
+	}
+	if q.hasJob {
+		q.stay[M] = 1
+	}
+	for i := range c.Switches {
+		s := &c.Switches[i]
+		a, b := c.mode(s.From), c.mode(s.To)
+		if a >= N || b >= N {
+			continue
+		}
+		q.usd[a*N+b] = s.USD
+		if b < M {
+			q.lost[a*N+b] = s.LostMinutes / 60
+		}
+	}
+	q.compileStart(p, c)
+	for m, l := range q.length {
+		q.first[m] = q.states
+		q.states += l
+	}
+	q.simple = q.states == N
+	q.cost = q.usd
+	if !q.varies {
+		q.cost = p.numbers.take(N * N)
+		for a := range N {
+			for b := range N {
+				if q.cost[a*N+b] = q.usd[a*N+b]; b < M {
+					q.cost[a*N+b] += q.lost[a*N+b] * q.rate[b].all
+				}
+			}
 		}
 	}
 }
 
-func (p *problem) compileClass(c *Class) {
-	M := len(c.Modes)
-	q := pclass{name: c.Name, count: c.Count, M: M, N: M, least: math.Inf(1)}
-	q.node, _ = slices.BinarySearchFunc(p.in.Nodes, c.Node, func(n Node, s string) int { return cmp.Compare(n.Name, s) })
-	index := map[string]int{JobMode: M}
-	for m := range c.Modes {
-		mode := &c.Modes[m]
-		index[mode.Name] = m
-		q.kw = append(q.kw, mode.PowerKW)
-		q.shed = append(q.shed, mode.ShedKW)
-		q.rate = append(q.rate, mode.USDPerHour)
-		q.stay = append(q.stay, min(mode.minIntervals(), p.T))
-		q.early = append(q.early, mode.early())
-		q.least = math.Min(q.least, mode.PowerKW)
-	}
-	for i := range p.in.Jobs {
-		if p.in.Jobs[i].Class == c.Name {
-			q.hasJob = true
-			q.jobs = append(q.jobs, i)
-		}
-	}
-	q.N = M
-	if q.hasJob {
-		q.N = M + 1
-		q.stay = append(q.stay, 1)
-		q.early = append(q.early, 0)
-	}
-	q.usd = make([]float64, q.N*q.N)
-	q.lost = make([]float64, q.N*q.N)
-	for _, s := range c.Switches {
-		a, b := index[s.From], index[s.To]
-		if a >= q.N || b >= q.N {
-			continue
-		}
-		q.usd[a*q.N+b] = s.USD
-		if b < M {
-			q.lost[a*q.N+b] = s.LostMinutes / 60
-		}
-	}
-	rest := make([]int, q.N)
+// compileStart groups the units that stand alike before the first interval.
+func (q *pclass) compileStart(p *problem, c *Class) {
+	rest := p.ints.take(q.N)
 	for m, n := range c.Initial {
-		if i := index[m]; i < q.N {
+		if i := c.mode(m); i < q.N {
 			rest[i] = n
 		}
 	}
-	q.length = slices.Clone(q.stay)
+	copy(q.length, q.stay)
 	for _, d := range c.Dwell {
-		m, left := index[d.Mode], min(d.Left, p.T)
+		m, left := c.mode(d.Mode), min(d.Left, p.T)
 		if d.Units > 0 && left > 0 {
 			q.start = append(q.start, start{m, left, d.Units})
 			rest[m] -= d.Units
@@ -204,24 +300,21 @@ func (p *problem) compileClass(c *Class) {
 			q.start = append(q.start, start{m, 0, n})
 		}
 	}
-	slices.SortFunc(q.start, func(a, b start) int { return cmp.Or(cmp.Compare(a.mode, b.mode), cmp.Compare(a.left, b.left)) })
-	for _, l := range q.length {
-		q.first = append(q.first, q.states)
-		q.states += l
+	if len(q.start) > 1 {
+		slices.SortFunc(q.start, func(a, b start) int { return cmp.Or(cmp.Compare(a.mode, b.mode), cmp.Compare(a.left, b.left)) })
 	}
-	p.class = append(p.class, q)
 }
 
+// compileJobs makes the jobs ready, but for what depends on their class, and
+// gives each class its own.
 func (p *problem) compileJobs() {
-	at := map[string]int{}
-	for c := range p.class {
-		at[p.class[c].name] = c
-	}
+	classes := p.in.classNames()
+	p.jobs = grow(p.jobs, len(p.in.Jobs))
 	for i := range p.in.Jobs {
 		j := &p.in.Jobs[i]
-		c := at[j.Class]
-		q := pjob{Job: j, class: c, gain: float64(j.Units) * j.USDPerUnitHour * p.h, deadline: p.T, started: j.Started || j.Running}
-		q.extra = float64(j.Units) * (j.PowerKW - p.class[c].least)
+		q := &p.jobs[i]
+		*q = pjob{Job: j, class: classes.find(j.Class), gain: float64(j.Units) * j.USDPerUnitHour * p.h, deadline: p.T, started: j.Started || j.Running}
+		p.class[q.class].jobs = append(p.class[q.class].jobs, i)
 		if j.Deadline != nil {
 			q.deadline = min(p.T, *j.Deadline)
 		}
@@ -235,7 +328,6 @@ func (p *problem) compileJobs() {
 		if q.need = j.Intervals; q.need > p.T-wait {
 			q.need = p.T + 1
 		}
-		p.jobs = append(p.jobs, q)
 	}
 }
 
@@ -253,7 +345,7 @@ func (p *problem) compileLimits() {
 			continue
 		}
 		q := &p.nodes[n]
-		q.limit = make([]float64, p.T)
+		q.limit = p.numbers.take(p.T)
 		for t := range q.limit {
 			q.limit[t] = spec.At(t)
 			if q.limit[t] >= q.floor {
@@ -273,20 +365,24 @@ func (p *problem) compileLimits() {
 			}
 			q.limit[t] = q.floor
 		}
+		q.room = slices.Min(q.limit) - q.floor
 	}
 }
 
 func (p *problem) compileReserves() {
-	p.worth = make([][]tranche, p.T)
+	p.worth = grow(p.worth, p.T)
+	for t := range p.worth {
+		p.worth[t] = p.worth[t][:0]
+	}
 	for i := range p.in.Reserves {
 		r := &p.in.Reserves[i]
-		q := preserve{short: r.ShortfallUSDPerMW * p.h / 1000}
+		q := preserve{pay: p.numbers.take(p.T), most: p.numbers.take(p.T), sold: p.numbers.take(p.T), short: r.ShortfallUSDPerMW * p.h / 1000}
 		for t := range p.T {
 			pay, most, sold := r.USDPerMWh.At(t)*p.h/1000, math.Inf(1), r.CommittedKW.At(t)
 			if r.MaxKW != nil {
 				most = r.MaxKW.At(t)
 			}
-			q.pay, q.most, q.sold = append(q.pay, pay), append(q.most, most), append(q.sold, sold)
+			q.pay[t], q.most[t], q.sold[t] = pay, most, sold
 			if kw := math.Min(sold, most); kw > 0 && pay+q.short > 0 {
 				p.worth[t] = append(p.worth[t], tranche{kw, pay + q.short, i})
 			}
@@ -296,7 +392,7 @@ func (p *problem) compileReserves() {
 		}
 		p.res = append(p.res, q)
 	}
-	for t := range p.worth {
+	for t := 0; t < p.T && len(p.res) > 0; t++ {
 		slices.SortStableFunc(p.worth[t], func(a, b tranche) int { return cmp.Compare(b.usd, a.usd) })
 	}
 }

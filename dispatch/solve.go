@@ -69,6 +69,7 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	a.bound = bound
 	a.best.copyFrom(root)
 	plan, err := p.finish(best, a)
+	p.release()
 	return plan, bound, err
 }
 
