@@ -292,3 +292,23 @@ func (e *entry) view() Job {
 	j.RunSeconds += e.live.Seconds
 	return j
 }
+
+// Forget drops the jobs that have ended and are billed from memory, and returns
+// them, the oldest first. What keeps them is the Store.
+func (s *Service) Forget() []Job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Job
+	for id, e := range s.jobs {
+		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.UsedMS > e.BilledMS {
+			continue
+		}
+		out = append(out, e.view())
+		delete(s.jobs, id)
+		if e.Key != "" {
+			delete(s.keys, e.Job.Tenant+"\x00"+e.Key)
+		}
+	}
+	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(a.number(), b.number()) })
+	return out
+}

@@ -164,6 +164,7 @@ type Trace struct {
 	Trace         string   `yaml:"trace"`         // where the file holds several
 	Every         int      `yaml:"every"`         // keep one job of so many, default 1
 	MaxGPUs       int      `yaml:"max_gpus"`      // larger jobs are left out; 0: those that no host can hold
+	MinHours      float64  `yaml:"min_hours"`     // shorter ones are left out, default 0
 	MaxHours      float64  `yaml:"max_hours"`     // longer ones are cut to it, default 168
 	Interruptible Percent  `yaml:"interruptible"` // share sold as such where the trace does not say, default 50%
 	Slack         float64  `yaml:"slack"`         // due slack × its running time after it came, default 3

@@ -166,6 +166,7 @@ var fields = map[string]field{
 	"Trace.trace":         {doc: "The trace, where the file holds several."},
 	"Trace.every":         {doc: "One job of so many is kept.", def: "1", between: []float64{1, 1e6}},
 	"Trace.max_gpus":      {doc: "Larger jobs are left out; 0 leaves out those that no host can hold.", def: "0", between: []float64{0, 1e4}},
+	"Trace.min_hours":     {doc: "Shorter jobs are left out.", def: "0", between: []float64{0, 1e5}},
 	"Trace.max_hours":     {doc: "Longer jobs are cut to this running time.", def: "168", between: []float64{0.01, 1e5}},
 	"Trace.interruptible": {doc: "The share of jobs that counts as sold interruptible, where the trace does not say.", def: "50%"},
 	"Trace.slack":         {doc: "A job is late when it ends later than this many times its running time after it came.", def: "3", between: []float64{1, 1e3}},

@@ -13,7 +13,13 @@ func Plausible(q Quantity, v float64) bool {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return false
 	}
-	lo, hi := 0.0, math.MaxFloat64
+	lo, hi := Bounds(q)
+	return v >= lo && v <= hi
+}
+
+// Bounds are the least and the most that is plausible of a quantity.
+func Bounds(q Quantity) (lo, hi float64) {
+	hi = math.MaxFloat64
 	switch q {
 	case RealTimePrice, DayAheadPrice:
 		lo, hi = -5_000, 50_000
@@ -36,5 +42,5 @@ func Plausible(q Quantity, v float64) bool {
 			hi = MaxReservePrice
 		}
 	}
-	return v >= lo && v <= hi
+	return lo, hi
 }

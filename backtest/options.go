@@ -1,0 +1,108 @@
+package backtest
+
+import (
+	"slices"
+	"time"
+
+	"sluice"
+	"sluice/feed"
+	"sluice/history"
+	"sluice/site"
+)
+
+// Options describe a backtest.
+type Options struct {
+	// Site is the site as the controller knows it: Name, Nodes, Classes, Hosts,
+	// Reserves, Guard, Ramp, Overhead, PoolFee and Horizon. The rest is the
+	// engine's.
+	Site site.Options
+	// Count is how many miners each class has.
+	Count map[string]int
+	// Series are the recorded series; that of feed.RealTimePrice is needed, and
+	// those from which a hashprice follows where there are miners.
+	Series map[feed.Quantity]history.Spec
+	// USDPer converts the prices of power (and of reserves) into USD; 0 is 1.
+	USDPer float64
+	// Jobs is the recorded stream of AI jobs; nil: none arrive.
+	Jobs  *history.JobSpec
+	Terms Terms
+
+	From, To time.Time // half-open; whole steps of the real-time series
+	// Banks is the most machines that stand for one class, default 16: a class of
+	// 400 miners is 16 banks of 25.
+	Banks int
+	// Learn is how much history before From the forecast may learn from, default
+	// four years. What lies before it is not read.
+	Learn time.Duration
+	// Progress, where it is set, is told now and then how far a policy has come.
+	Progress func(policy string, done, total int)
+}
+
+// Terms are those on which the jobs of a trace are taken to be sold.
+type Terms struct {
+	MinHours float64       // shorter jobs are left out
+	MaxHours float64       // longer jobs are cut to it; 0: not
+	Slack    float64       // due so many times its running time after it came; below 1: never due
+	Patience time.Duration // a client whose job has not started by then goes elsewhere; 0: never
+}
+
+// Policies, in the order of a report.
+const (
+	Always    = "always"     // mine without pause
+	Static    = "static"     // each use keeps its share of the power; nothing is stopped for a price or for the other use
+	LastPrice = "last-price" // each unit runs where its strike price is above the last price
+	Sluice    = "sluice"     // the live controller
+	Hindsight = "hindsight"  // an upper bound on all of them
+)
+
+// Policies returns the names of all policies.
+func Policies() []string { return []string{Always, Static, LastPrice, Sluice, Hindsight} }
+
+// Explain says in a sentence what a policy does.
+func Explain(policy string) string {
+	switch policy {
+	case Always:
+		return "Miners run whatever power costs; jobs start when there is room and are never paused for a price. Limits are kept. No reserves are sold."
+	case Static:
+		return "The power of all AI hosts at full load is set aside for them for good; miners run without pause in the rest. No reserves are sold."
+	case LastPrice:
+		return "A unit runs in the next interval if its strike price is above the price of the last one that ended. No reserves are sold."
+	case Sluice:
+		return "The live controller: forecast, optimiser with dwell and switching costs, reserves, preemption by money."
+	case Hindsight:
+		return "An upper bound: no policy that keeps the limits could have earned more, whatever it had known. It is the sum over blocks of the optimiser's proven bounds, prices and arrivals known, the state at each block's start free, dwell and wear left out."
+	}
+	return ""
+}
+
+func (o *Options) fill() error {
+	if _, ok := o.Series[feed.RealTimePrice]; !ok {
+		return sluice.Errorf(sluice.Invalid, "add it under history.series", "a backtest needs a series of %s", feed.RealTimePrice)
+	}
+	if !o.From.Before(o.To) {
+		return sluice.Errorf(sluice.Invalid, "the end of the range is excluded", "the range from %s to %s is empty", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
+	}
+	if o.Banks <= 0 {
+		o.Banks = 16
+	}
+	if o.Learn <= 0 {
+		o.Learn = 4 * 365 * 24 * time.Hour
+	}
+	if o.USDPer <= 0 {
+		o.USDPer = 1
+	}
+	return nil
+}
+
+// reserves are the names of what the site sells.
+func (o *Options) reserves() []string {
+	return nil
+}
+
+// Check says whether a policy of the name exists.
+func Check(policy string) error {
+	if !slices.Contains(Policies(), policy) {
+		return sluice.Errorf(sluice.Invalid, "policies are always, static, last-price, sluice and hindsight", "there is no policy %q", policy)
+	}
+	return nil
+}
