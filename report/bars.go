@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 func (c *Bars) inked() []Series {
@@ -97,15 +98,16 @@ func (c *Bars) draw(g *svg, wide bool) {
 		g.text((x0+x1)/2, (top+bottom)/2, "middle", "tick", "", "no data")
 	}
 	slot := (x1 - x0) / float64(max(len(c.Groups), 1))
+	write := c.writer(slot)
 	for i := range c.Groups {
 		x := x0 + slot*float64(i)
 		if i+1 == c.Emphasis {
 			g.rect(x+1, top-12, slot-2, bottom-top+50, "chosen", "", "")
 		}
 		if c.Stacked {
-			c.drawStack(g, i, x, slot, y)
+			c.drawStack(g, i, x, slot, y, write)
 		} else {
-			c.drawGroup(g, i, x, slot, y)
+			c.drawGroup(g, i, x, slot, y, write)
 		}
 	}
 	g.line(x0, y.at(0), x1, y.at(0), "base")
@@ -113,7 +115,7 @@ func (c *Bars) draw(g *svg, wide bool) {
 	g.end()
 }
 
-func (c *Bars) drawStack(g *svg, i int, x, slot float64, y scale) {
+func (c *Bars) drawStack(g *svg, i int, x, slot float64, y scale, write func(float64) string) {
 	w := min(slot*0.62, 84)
 	x += (slot - w) / 2
 	up, down := 0.0, 0.0
@@ -136,9 +138,15 @@ func (c *Bars) drawStack(g *svg, i int, x, slot float64, y scale) {
 	if up > 0 && down < 0 {
 		g.rect(x-4, y.at(net)-1.5, w+8, 3, "sum", "", "")
 	}
-	text := Compact(net, c.Axis.Unit)
-	if letters(text) > slot+6 {
-		return
+	text := write(net)
+	if i+1 == c.Emphasis {
+		text = brief(net, c.Axis.Unit)
+		if full := Compact(net, c.Axis.Unit); letters(full) <= slot {
+			text = full
+		}
+	}
+	if long := "sum " + text; up > 0 && down < 0 && text != "" && letters(long) <= slot-2 {
+		text = long
 	}
 	at := y.at(up) - 6
 	if up == 0 && down < 0 {
@@ -147,9 +155,9 @@ func (c *Bars) drawStack(g *svg, i int, x, slot float64, y scale) {
 	g.text(x+w/2, at, "middle", c.valueClass(i), "", text)
 }
 
-func (c *Bars) drawGroup(g *svg, i int, x, slot float64, y scale) {
+func (c *Bars) drawGroup(g *svg, i int, x, slot float64, y scale, write func(float64) string) {
 	n := float64(max(len(c.Series), 1))
-	w := min(slot*0.8/n, 64)
+	w := c.thickness(slot)
 	x += (slot - w*n) / 2
 	for j, s := range c.inked() {
 		v := at(s.Y, i)
@@ -159,19 +167,53 @@ func (c *Bars) drawGroup(g *svg, i int, x, slot float64, y scale) {
 		bx := x + w*float64(j)
 		a, b := y.at(0), y.at(v)
 		g.rect(bx+0.5, min(a, b), w-1, max(math.Abs(a-b), 0.5), "", "fill:"+s.Ink.css(), c.tip(i, s))
-		text := Compact(v, c.Axis.Unit)
-		room := w
-		if n == 1 {
-			room = slot
+		if v == 0 {
+			continue
 		}
-		if letters(text) <= room+2 {
-			ty := b - 6
-			if v < 0 {
-				ty = b + 15
+		ty := b - 6
+		if v < 0 {
+			ty = b + 15
+		}
+		g.text(bx+w/2, ty, "middle", c.valueClass(i), "", write(v))
+	}
+}
+
+// thickness of one of a group's bars.
+func (c *Bars) thickness(slot float64) float64 {
+	return min(slot*0.86/float64(max(len(c.Series), 1)), 64)
+}
+
+// writer writes the values over all bars alike, in three digits, in two where
+// three are too wide, or none: some alone would look chosen.
+func (c *Bars) writer(slot float64) func(float64) string {
+	room := slot - 2
+	if !c.Stacked && len(c.Series) > 1 {
+		room = c.thickness(slot) - 1
+	}
+	for _, write := range []func(float64, string) string{Compact, brief} {
+		widest := 0.0
+		for i := range c.Groups {
+			up, down := c.stack(i)
+			values := []float64{up + down}
+			if !c.Stacked {
+				values = values[:0]
+				for _, s := range c.Series {
+					values = append(values, at(s.Y, i))
+				}
 			}
-			g.text(bx+w/2, ty, "middle", c.valueClass(i), "", text)
+			for _, v := range values {
+				w := letters(write(v, c.Axis.Unit))
+				if i+1 == c.Emphasis {
+					w *= 1.1 // it is in a bolder face
+				}
+				widest = max(widest, w)
+			}
+		}
+		if widest <= room {
+			return func(v float64) string { return write(v, c.Axis.Unit) }
 		}
 	}
+	return func(float64) string { return "" }
 }
 
 func (c *Bars) valueClass(i int) string {
@@ -228,7 +270,7 @@ func halves(s string, w float64) (a, b string) {
 			continue
 		}
 		h, t := s[:i+1], s[i+1:]
-		if m := max(letters(h), letters(t)); m < best && t != "" {
+		if m := max(letters(h), letters(t)); m < best && utf8.RuneCountInString(t) > 2 {
 			best, a, b = m, strings.TrimSpace(h), t
 		}
 	}

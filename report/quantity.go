@@ -38,10 +38,15 @@ func split(unit string) (before, after string) {
 }
 
 // Compact writes v as a person would say it, in three to four digits: $1.23 M, $912 k,
-// 12.4 MW, 93.2 %, −$8.30/MWh, 1,234,567 MWh. The unit is a currency's code (USD),
+// 12.4 MW, 93.2 %, −$8.30/MWh, $5 M, 1,234,567 MWh. The unit is a currency's code (USD),
 // a currency per something (USD/MWh), Fraction, or anything else, which is
 // written after the number. What is no number is a dash.
-func Compact(v float64, unit string) string {
+func Compact(v float64, unit string) string { return compact(v, unit, three) }
+
+// brief is Compact in two digits where that is enough: $1.2 M.
+func brief(v float64, unit string) string { return compact(v, unit, two) }
+
+func compact(v float64, unit string, digits func(float64) string) string {
 	if !finite(v) {
 		return "–"
 	}
@@ -56,17 +61,15 @@ func Compact(v float64, unit string) string {
 	num, suffix := "", ""
 	switch {
 	case before != "" && a >= 999.5e6:
-		num, suffix = three(a/1e9), " bn"
+		num, suffix = digits(a/1e9), " bn"
 	case before != "" && a >= 999.5e3:
-		num, suffix = three(a/1e6), " M"
+		num, suffix = digits(a/1e6), " M"
 	case before != "" && a >= 9999.5:
-		num, suffix = three(a/1e3), " k"
+		num, suffix = digits(a/1e3), " k"
 	case a >= 999.5:
 		num = grouped(a, 0)
-	case before != "" && a < 100 && a > 0:
-		num = grouped(a, 2)
 	default:
-		num = three(a)
+		num = digits(a)
 	}
 	if strings.Trim(num, "0.,") == "" {
 		sign = ""
@@ -105,6 +108,17 @@ func three(a float64) string {
 		return grouped(a, 2)
 	}
 	return strconv.FormatFloat(a, 'g', 2, 64)
+}
+
+// two writes a in two digits, and no zeros beyond a whole number.
+func two(a float64) string {
+	switch {
+	case a >= 9.95:
+		return grouped(a, 0)
+	case a < 0.0995:
+		return three(a)
+	}
+	return strings.TrimSuffix(grouped(a, 1), ".0")
 }
 
 // grouped writes a ≥ 0 with commas between thousands.

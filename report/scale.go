@@ -12,6 +12,7 @@ type scale struct {
 	lo, hi   float64 // values
 	from, to float64 // pixels
 	knee     float64
+	step     float64 // between ticks of a straight scale
 }
 
 func (s scale) bend(v float64) float64 {
@@ -51,8 +52,8 @@ func newScale(lo, hi, from, to, knee float64, zero bool) scale {
 		}
 		return s
 	}
-	step := niceStep((hi - lo) / s.room(34))
-	s.lo, s.hi = math.Floor(lo/step+1e-9)*step, math.Ceil(hi/step-1e-9)*step
+	s.step = niceStep((hi - lo) / s.room(34))
+	s.lo, s.hi = math.Floor(lo/s.step+1e-9)*s.step, math.Ceil(hi/s.step-1e-9)*s.step
 	return s
 }
 
@@ -80,16 +81,23 @@ type tick struct {
 
 // ticks are the round values within the scale.
 func (s scale) ticks(unit string) []tick {
-	var at []float64
 	if s.knee > 0 {
-		at = s.bentTicks()
-	} else {
-		step := niceStep((s.hi - s.lo) / s.room(34))
-		for i := math.Ceil(s.lo/step - 1e-9); i*step <= s.hi+step*1e-9 && len(at) < 100; i++ {
-			at = append(at, i*step)
+		var out []tick
+		for _, v := range s.bentTicks() { // from 20 to 9,000: each in its own magnitude
+			out = append(out, label([]float64{v}, unit)...)
 		}
+		return out
 	}
-	return label(at, unit)
+	return label(multiples(s.step, s.lo, s.hi), unit)
+}
+
+// multiples are those of step from lo to hi.
+func multiples(step, lo, hi float64) []float64 {
+	var out []float64
+	for i := math.Ceil(lo/step - 1e-9); i <= hi/step+1e-9 && len(out) < 100; i++ {
+		out = append(out, i*step)
+	}
+	return out
 }
 
 func (s scale) bentTicks() []float64 {
@@ -141,7 +149,7 @@ func label(at []float64, unit string) []tick {
 		div, suffix = 1e9, " bn"
 	case before != "" && top >= 1e6, top >= 1e7:
 		div, suffix = 1e6, " M"
-	case before != "" && top >= 1e4:
+	case before != "" && (top >= 1e4 || len(at) == 1 && top >= 1e3):
 		div, suffix = 1e3, " k"
 	}
 	if strings.HasPrefix(after, "/") || len([]rune(after)) > 4 {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// svg writes one picture. Every text passes through esc, in text, tip and start;
+// svg writes one picture. Every text passes through esc, in start, rect, text and pair;
 // nothing else writes what a caller gave.
 type svg struct {
 	b strings.Builder
@@ -88,6 +88,11 @@ func (g *svg) rect(x, y, w, h float64, class, css, tip string) {
 // text writes s with its baseline at y; anchor is start, middle or end.
 func (g *svg) text(x, y float64, anchor, class, css, s string) {
 	g.raw(`<text` + style(class, css) + ` x="` + num(x) + `" y="` + num(y) + `" text-anchor="` + anchor + `">` + esc(s) + "</text>")
+}
+
+// pair writes a name and its value in a stronger face.
+func (g *svg) pair(x, y float64, name, value string) {
+	g.raw(`<text class="end" x="` + num(x) + `" y="` + num(y) + `">` + esc(name) + ` <tspan class="strong">` + esc(value) + "</tspan></text>")
 }
 
 func (g *svg) path(d, class, css string) {

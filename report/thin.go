@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // runs are the stretches [from, to) of the first n values that have no gap.
 func runs(v []float64, n int) [][2]int {
@@ -54,6 +57,35 @@ func pixelBins(px []float64) [][2]int {
 		i = j
 	}
 	return out
+}
+
+// bins cuts the places into what one value of an area stands for, and says so
+// for the title: a place, a day, or a column of pixels. Columns of some hours
+// would beat with the rhythm of the days.
+func (c *xy) bins() (bins [][2]int, how string) {
+	px := make([]float64, len(c.x))
+	for i, x := range c.x {
+		px[i] = c.across.at(x)
+	}
+	bins = pixelBins(px)
+	if len(bins) == len(px) {
+		return bins, ""
+	}
+	pixel := (c.across.hi - c.across.lo) / (c.across.to - c.across.from) // seconds
+	if c.zone == nil || pixel < 2*3600 || pixel > 86400 {
+		return bins, ", averaged over each pixel"
+	}
+	bins = nil
+	last := time.Time{}
+	for i, x := range c.x {
+		y, m, d := time.Unix(int64(x), 0).In(c.zone).Date()
+		if day := time.Date(y, m, d, 0, 0, 0, 0, time.UTC); i == 0 || !day.Equal(last) {
+			bins = append(bins, [2]int{i, i})
+			last = day
+		}
+		bins[len(bins)-1][1] = i + 1
+	}
+	return bins, ", mean of each day"
 }
 
 // mean of a bin, missing values counted as nothing.

@@ -24,6 +24,7 @@ type xy struct {
 
 // frame is where a panel's values go.
 type frame struct {
+	head        float64 // the baseline of its title
 	top, bottom float64
 	y           scale
 }
@@ -58,7 +59,7 @@ func newXY(panels []Panel) *xy {
 func (c *xy) legend() []key {
 	var keys []key
 	for _, p := range c.panels {
-		for _, s := range slices.Backward(p.Areas) { // as they lie in the picture
+		for _, s := range p.Areas {
 			keys = addKey(keys, key{s.Name, "area", s.Ink.css()})
 		}
 		for _, b := range p.Bands {
@@ -86,6 +87,7 @@ func (c *xy) sizes() (width, panel float64) {
 const (
 	wideWidth, narrowWidth = 920.0, 380.0
 	headRoom               = 26.0 // over a panel, for its title
+	markRow, markRows      = 16.0, 2
 )
 
 func (c *xy) draw(g *svg) {
@@ -98,7 +100,11 @@ func (c *xy) draw(g *svg) {
 		if p.Height > 0 {
 			h = max(60, usual*min(p.Height, 4))
 		}
-		f := frame{top: y + headRoom, bottom: y + headRoom + h}
+		f := frame{head: y + 17, top: y + headRoom}
+		if i == 0 { // what the marks say stands under the first panel's title
+			f.top += markRow * float64(min(len(c.marks), markRows))
+		}
+		f.bottom = f.top + h
 		lo, hi := p.extent(len(c.x))
 		f.y = newScale(lo, hi, f.bottom, f.top, p.Axis.Knee, len(p.Areas) > 0)
 		c.box = append(c.box, f)
@@ -111,7 +117,7 @@ func (c *xy) draw(g *svg) {
 		}
 		if c.wide {
 			for _, e := range c.ends(i) {
-				right = max(right, min(letters(e.text)+22, 230))
+				right = max(right, letters(e.name+"  "+e.value)+24)
 			}
 		}
 	}
@@ -250,14 +256,13 @@ func (c *xy) xTicks() []tick {
 		return nil
 	}
 	if c.zone != nil {
-		return timeTicks(c.across.lo, c.across.hi, int(c.across.room(62)), c.zone)
+		return timeTicks(c.across.lo, c.across.hi, int(c.across.room(50)), c.zone)
 	}
-	step := niceStep((c.across.hi - c.across.lo) / c.across.room(64))
-	var places []float64
-	for i := math.Ceil(c.across.lo/step - 1e-9); i*step <= c.across.hi*(1+1e-12)+step*1e-9 && len(places) < 100; i++ {
-		places = append(places, i*step)
+	out := label(multiples(niceStep((c.across.hi-c.across.lo)/c.across.room(64)), c.across.lo, c.across.hi), c.axis.Unit)
+	for i := range out {
+		out[i].strong = false // zero is nothing special along this axis
 	}
-	return label(places, c.axis.Unit)
+	return out
 }
 
 // summary is the picture in words, for those who do not see it.

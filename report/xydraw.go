@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -24,7 +23,12 @@ func (c *xy) drawPanel(g *svg, i int, xt []tick) {
 			g.line(x, f.top, x, f.bottom, "grid")
 		}
 	}
-	g.text(x0, f.top-9, "start", "head", "", fit(axisTitle(p.Axis), x1-x0))
+	bins, how := c.bins()
+	title := axisTitle(p.Axis)
+	if len(p.Areas) > 0 {
+		title += how
+	}
+	g.text(x0, f.head, "start", "head", "", fit(title, x1-x0))
 	if len(c.x) == 0 {
 		g.text((x0+x1)/2, (f.top+f.bottom)/2, "middle", "tick", "", "no data")
 		return
@@ -37,7 +41,7 @@ func (c *xy) drawPanel(g *svg, i int, xt []tick) {
 	if p.Steps {
 		end = x1
 	}
-	drawAreas(g, p, f.y, px, end)
+	drawAreas(g, p, f.y, px, end, bins)
 	for _, b := range p.Bands {
 		drawBand(g, b, p.Steps, f.y, px, end)
 	}
@@ -46,7 +50,11 @@ func (c *xy) drawPanel(g *svg, i int, xt []tick) {
 		if s.Dashed {
 			class = "line dashed"
 		}
-		g.path(linePath(s.Y, p.Steps, f.y, px, end), class, "stroke:"+s.Ink.css())
+		d, travel := linePath(s.Y, p.Steps, f.y, px, end)
+		if travel > 3*(x1-x0) {
+			class += " fine" // a thick line would hide itself
+		}
+		g.path(d, class, "stroke:"+s.Ink.css())
 	}
 	if c.wide {
 		c.drawEnds(g, i)
@@ -61,14 +69,14 @@ func axisTitle(a Axis) string {
 		t += ", " + strings.TrimSpace(before+after)
 	}
 	if a.Knee > 0 {
-		t += " (scale bent above " + Compact(a.Knee, a.Unit) + ")"
+		t += " (bent scale)"
 	}
 	return t
 }
 
 // linePath is the d of a line with gaps where values are missing. A value with
-// gaps on both sides is a dot.
-func linePath(v []float64, hold bool, y scale, px []float64, end float64) string {
+// gaps on both sides is a dot. travel is how many pixels it goes up and down.
+func linePath(v []float64, hold bool, y scale, px []float64, end float64) (path string, travel float64) {
 	var d pen
 	for _, run := range runs(v, len(px)) {
 		last := run[0]
@@ -77,6 +85,7 @@ func linePath(v []float64, hold bool, y scale, px []float64, end float64) string
 				d.to(px[k], y.at(v[last]))
 			}
 			d.to(px[k], y.at(v[k]))
+			travel += math.Abs(y.at(v[k]) - y.at(v[last]))
 			last = k
 		}
 		until := px[run[1]-1]
@@ -92,13 +101,12 @@ func linePath(v []float64, hold bool, y scale, px []float64, end float64) string
 		}
 		d.lift()
 	}
-	return d.b.String()
+	return d.b.String(), travel
 }
 
 // drawAreas draws the stack from its outline inwards, each area over the one
 // before, so that no seams show between them.
-func drawAreas(g *svg, p *Panel, y scale, px []float64, end float64) {
-	bins := pixelBins(px)
+func drawAreas(g *svg, p *Panel, y scale, px []float64, end float64, bins [][2]int) {
 	up, down := make([]float64, len(bins)), make([]float64, len(bins))
 	shapes := make([]string, len(p.Areas))
 	for j, s := range p.Areas {
@@ -141,25 +149,34 @@ func areaPath(edge []float64, bins [][2]int, hold bool, y scale, px []float64, e
 }
 
 func drawBand(g *svg, b Band, hold bool, y scale, px []float64, end float64) {
-	both := make([]float64, len(px))
-	for k := range px {
-		both[k] = at(b.Low, k) + at(b.High, k)
+	// Of each column of pixels the widest that the band is there.
+	var x, lo, hi, both []float64
+	for _, bin := range pixelBins(px) {
+		l, h := math.NaN(), math.NaN()
+		for k := bin[0]; k < bin[1]; k++ {
+			if a, b := at(b.Low, k), at(b.High, k); finite(a) && finite(b) {
+				if !finite(l) {
+					l, h = a, b
+				}
+				l, h = min(l, a), max(h, b)
+			}
+		}
+		x, lo, hi, both = append(x, px[bin[0]]), append(lo, l), append(hi, h), append(both, l+h)
 	}
 	var d pen
-	for _, run := range runs(both, len(px)) {
+	for _, run := range runs(both, len(both)) {
 		type point struct{ x, y float64 }
 		var back []point
 		for k := run[0]; k < run[1]; k++ {
-			hi, lo := y.at(b.High[k]), y.at(b.Low[k])
-			d.to(px[k], hi)
-			back = append(back, point{px[k], lo})
+			d.to(x[k], y.at(hi[k]))
+			back = append(back, point{x[k], y.at(lo[k])})
 			if hold {
 				next := end
-				if k+1 < len(px) {
-					next = px[k+1]
+				if k+1 < len(x) {
+					next = x[k+1]
 				}
-				d.to(next, hi)
-				back = append(back, point{next, lo})
+				d.to(next, y.at(hi[k]))
+				back = append(back, point{next, y.at(lo[k])})
 			}
 		}
 		for _, q := range slices.Backward(back) {
@@ -168,70 +185,17 @@ func drawBand(g *svg, b Band, hold bool, y scale, px []float64, end float64) {
 		d.close()
 	}
 	g.path(d.b.String(), "spread", "fill:"+b.Ink.css())
-	g.path(linePath(b.Mid, hold, y, px, end), "line", "stroke:"+b.Ink.css())
-}
-
-// ending is a line's name at its end.
-type ending struct {
-	y    float64
-	text string
-	ink  Ink
-}
-
-// ends names the lines of a panel where they end, from the top down, where there
-// are few enough to be told apart.
-func (c *xy) ends(i int) []ending {
-	p, f := &c.panels[i], c.box[i]
-	n := len(p.Lines) + len(p.Bands)
-	if len(p.Areas) > 0 || n < 2 || float64(n)*15 > f.bottom-f.top {
-		return nil
-	}
-	var out []ending
-	add := func(name string, ink Ink, y []float64) {
-		for k := len(c.x) - 1; k >= 0; k-- {
-			if v := at(y, k); finite(v) {
-				out = append(out, ending{f.y.at(v), fit(name, 130) + "  " + Compact(v, p.Axis.Unit), ink})
-				return
-			}
-		}
-	}
-	for _, s := range p.Lines {
-		add(s.Name, s.Ink, s.Y)
-	}
-	for _, b := range p.Bands {
-		add(b.Name, b.Ink, b.Mid)
-	}
-	slices.SortStableFunc(out, func(a, b ending) int { return int(math.Copysign(1, a.y-b.y)) })
-	return out
-}
-
-func (c *xy) drawEnds(g *svg, i int) {
-	const apart = 15
-	f := c.box[i]
-	es := c.ends(i)
-	low := f.top + 4
-	for k := range es { // downwards
-		es[k].y = max(es[k].y, low)
-		low = es[k].y + apart
-	}
-	high := f.bottom
-	for k := len(es) - 1; k >= 0; k-- { // and up again from the floor
-		es[k].y = min(es[k].y, high)
-		high = es[k].y - apart
-	}
-	for _, e := range es {
-		g.rect(c.across.to+6, e.y-3, 8, 6, "", "fill:"+e.ink.css(), "")
-		g.text(c.across.to+18, e.y+4, "start", "end", "", e.text)
-	}
+	mid, _ := linePath(b.Mid, hold, y, px, end)
+	g.path(mid, "line", "stroke:"+b.Ink.css())
 }
 
 func (c *xy) drawFoot(g *svg, xt []tick) {
 	y := c.box[len(c.box)-1].bottom
 	edge := -math.MaxFloat64
 	for _, t := range xt {
-		x := c.across.at(t.at)
 		half := letters(t.text) / 2
-		if x-half < edge || x+half > g.w || x-half < 0 {
+		x := max(min(c.across.at(t.at), g.w-half), half)
+		if x-half < edge {
 			continue
 		}
 		class := "tick"
@@ -244,79 +208,4 @@ func (c *xy) drawFoot(g *svg, xt []tick) {
 	if c.zone == nil && c.axis.Title != "" {
 		g.text((c.across.from+c.across.to)/2, y+38, "middle", "head", "", fit(axisTitle(Axis{Title: c.axis.Title, Unit: c.axis.Unit}), g.w))
 	}
-}
-
-func (c *xy) drawMarks(g *svg) {
-	top, bottom := c.box[0].top, c.box[len(c.box)-1].bottom
-	for _, m := range c.marks {
-		if !finite(m.X) || m.X < c.across.lo || m.X > c.across.hi {
-			continue
-		}
-		x := c.across.at(m.X)
-		g.line(x, top, x, bottom, "mark")
-		side, dx := "start", 5.0
-		if x > (c.across.from+c.across.to)/2 {
-			side, dx = "end", -5
-		}
-		room := max(x-c.across.from, c.across.to-x)
-		g.text(x+dx, top+12, side, "note", "", fit(m.Text, room))
-	}
-}
-
-// drawTips lays columns over the picture that tell the values under the pointer.
-func (c *xy) drawTips(g *svg) {
-	top, bottom := c.box[0].top, c.box[len(c.box)-1].bottom
-	const most = 150
-	wide := max((c.across.to-c.across.from)/most, 1)
-	for from := 0; from < len(c.x); {
-		x := c.across.at(c.x[from])
-		to := from + 1
-		for to < len(c.x) && c.across.at(c.x[to]) < x+wide {
-			to++
-		}
-		next := c.across.to
-		if to < len(c.x) {
-			next = c.across.at(c.x[to])
-		}
-		g.rect(x, top, next-x, bottom-top, "tip", "", c.tip(from, to))
-		from = to
-	}
-}
-
-func (c *xy) tip(from, to int) string {
-	var b strings.Builder
-	b.WriteString(c.place(c.x[from]))
-	if to-from > 1 {
-		b.WriteString(" to " + c.place(c.x[to-1]))
-	}
-	say := func(name, unit string, y []float64) {
-		lo, hi := math.Inf(1), math.Inf(-1)
-		for i := from; i < to; i++ {
-			if v := at(y, i); finite(v) {
-				lo, hi = min(lo, v), max(hi, v)
-			}
-		}
-		if lo > hi {
-			return
-		}
-		s := Compact(lo, unit)
-		if h := Compact(hi, unit); h != s {
-			s += " to " + h
-		}
-		fmt.Fprintf(&b, "\n%s: %s", name, s)
-	}
-	for _, p := range c.panels {
-		for _, s := range slices.Backward(p.Areas) {
-			say(s.Name, p.Axis.Unit, s.Y)
-		}
-		for _, s := range p.Lines {
-			say(s.Name, p.Axis.Unit, s.Y)
-		}
-		for _, s := range p.Bands {
-			say(s.Name+", low", p.Axis.Unit, s.Low)
-			say(s.Name, p.Axis.Unit, s.Mid)
-			say(s.Name+", high", p.Axis.Unit, s.High)
-		}
-	}
-	return b.String()
 }
