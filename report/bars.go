@@ -139,11 +139,9 @@ func (c *Bars) drawStack(g *svg, i int, x, slot float64, y scale, write func(flo
 		g.rect(x-4, y.at(net)-1.5, w+8, 3, "sum", "", "")
 	}
 	text := write(net)
-	if i+1 == c.Emphasis {
-		text = brief(net, c.Axis.Unit)
-		if full := Compact(net, c.Axis.Unit); letters(full) <= slot {
-			text = full
-		}
+	if text == "" && i+1 == c.Emphasis { // over its neighbours
+		g.text(x+w/2, y.to-1, "middle", c.valueClass(i), "", brief(net, c.Axis.Unit))
+		return
 	}
 	if long := "sum " + text; up > 0 && down < 0 && text != "" && letters(long) <= slot-2 {
 		text = long
@@ -202,7 +200,7 @@ func (c *Bars) writer(slot float64) func(float64) string {
 				}
 			}
 			for _, v := range values {
-				w := letters(write(v, c.Axis.Unit))
+				w := letters(write(v, c.Axis.Unit)) * 11 / 12 // the size of .value
 				if i+1 == c.Emphasis {
 					w *= 1.1 // it is in a bolder face
 				}
@@ -240,7 +238,7 @@ func (c *Bars) drawNames(g *svg, x0, slot, bottom float64) {
 		every = int(math.Ceil((widest + 4) / slot))
 	}
 	for i, n := range c.Groups {
-		if i%every != 0 {
+		if (i-max(c.Emphasis-1, 0))%every != 0 { // the one that matters is among them
 			continue
 		}
 		class := "name"
