@@ -48,7 +48,7 @@ func (f Finding) String() string {
 	case Blank:
 		text = fmt.Sprintf("%d value%s %s blank from %s", n, s, are, from)
 	case Duplicate:
-		text = fmt.Sprintf("%d row%s of %s and after stand%s twice and count once", n, s, from, third(n))
+		text = fmt.Sprintf("%d row%s of %s and after stand%s twice and count%s once", n, s, from, third(n), third(n))
 	case Conflict:
 		text = fmt.Sprintf("%d row%s of %s and after restate%s another; the later one counts", n, s, from, third(n))
 	case Absurd:

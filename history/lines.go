@@ -23,7 +23,7 @@ const maxLine = 64 << 10
 // lines reads the lines of a CSV file one by one.
 type lines struct {
 	path   string
-	file   *os.File
+	file   io.ReadCloser
 	in     *bufio.Reader
 	line   int      // the number of the line read last, from 1
 	names  []string // of the header
@@ -40,6 +40,11 @@ func openLines(path string) (*lines, error) {
 		}
 		return nil, sluice.Errorf(kind, "check the path", "reading a recorded series: %v", err)
 	}
+	return newLines(path, f)
+}
+
+// newLines reads the header; it closes the file where that fails.
+func newLines(path string, f io.ReadCloser) (*lines, error) {
 	l := &lines{path: path, file: f}
 	if err := l.head(); err != nil {
 		f.Close()

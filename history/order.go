@@ -130,7 +130,7 @@ func (s *Series) merge(a, b cell) cell {
 		kind, note = Conflict, fmt.Sprintf("%g, then %g", a.value, b.value)
 	}
 	if s.step <= int64(time.Hour) && atClockChange(instant(a.at)) {
-		note, kind = "rows stand twice", DST
+		note, kind = "an hour stands twice; the later rows count", DST
 	}
 	s.note(kind, b, 1, note)
 	if math.IsNaN(b.value) {

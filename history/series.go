@@ -66,6 +66,11 @@ func Open(spec Spec) (*Series, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newSeries(spec, in)
+}
+
+// newSeries reads the first rows; it closes the lines where that fails.
+func newSeries(spec Spec, in *lines) (*Series, error) {
 	s := &Series{spec: spec, in: in, to: math.MaxInt64, step: int64(spec.Step), taken: -1, line: 1, pending: make([]cell, 0, 2*window), found: findings{path: spec.Path}}
 	if !spec.From.IsZero() {
 		s.from = spec.From.UnixNano()
