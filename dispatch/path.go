@@ -17,6 +17,7 @@ type paths struct {
 	value  []float64 // (T+1)×states: best from the start of t on, being in the state during t
 	leave  []float64 // T×N: best from the start of t on, leaving the mode then
 	to     []uint8   // T×N: for which mode
+	enter  []float64 // N: best from the interval on, entering the mode then
 	whole  bool      // charge all of a long dwell, as a plan has to, not what a bound may
 	ops    int       // elementary steps done so far
 }
@@ -29,6 +30,7 @@ func (w *paths) use(p *problem, c *pclass) {
 	w.value = grow(w.value, (p.T+1)*c.states)
 	w.leave = grow(w.leave, p.T*c.N)
 	w.to = grow(w.to, p.T*c.N)
+	w.enter = grow(w.enter, c.N)
 }
 
 func grow[E any](s []E, n int) []E {
@@ -42,63 +44,107 @@ func grow[E any](s []E, n int) []E {
 func (w *paths) solve() {
 	c, T, N, S := w.c, w.p.T, w.c.N, w.c.states
 	w.ops += T * (N*N + N + S)
-	end := w.value[T*S : (T+1)*S]
-	for i := range end {
-		end[i] = 0
-	}
-	simple := S == N
+	clear(w.value[T*S : (T+1)*S])
 	for t := T - 1; t >= 0; t-- {
-		next, now := w.value[(t+1)*S:(t+2)*S], w.value[t*S:(t+1)*S]
-		reward := w.reward[t*N : (t+1)*N]
-		if t == T-1 {
-			for m := range N {
+		now, reward := w.value[t*S:(t+1)*S], w.reward[t*N:(t+1)*N]
+		switch {
+		case t == T-1:
+			for m, v := range reward {
 				for r := range c.length[m] {
-					now[c.first[m]+r] = reward[m]
+					now[c.first[m]+r] = v
 				}
 			}
-		} else {
-			leave := w.leave[(t+1)*N : (t+2)*N]
-			for m := range N {
-				if simple {
-					now[m] = reward[m] + max(next[m], leave[m])
-					continue
+		case c.simple:
+			next, leave := w.value[(t+1)*S:(t+2)*S], w.leave[(t+1)*N:(t+2)*N]
+			for m, v := range reward {
+				best := next[m]
+				if leave[m] > best {
+					best = leave[m]
 				}
-				first := c.first[m]
-				now[first] = reward[m] + max(next[first], leave[m])
-				for r := 1; r < c.length[m]; r++ {
-					out := leave[m] - c.early[m]*float64(min(w.dwell(m, r), T-t-1))
-					now[first+r] = reward[m] + max(next[first+r-1], out)
-				}
+				now[m] = v + best
 			}
+		default:
+			w.stays(t, now, reward)
 		}
-		w.entries(t, now)
+		if c.varies {
+			w.entriesVary(t, now)
+		} else {
+			w.entries(t, now)
+		}
+	}
+}
+
+// stays fills in the values of interval t, before the last, where some mode has
+// intervals to stay: what it is worth to go on, or to leave for what that costs.
+func (w *paths) stays(t int, now, reward []float64) {
+	c, S, N, rest := w.c, w.c.states, w.c.N, float64(w.p.T-t-1)
+	next, leave := w.value[(t+1)*S:(t+2)*S], w.leave[(t+1)*N:(t+2)*N]
+	fines := c.fine
+	if w.whole {
+		fines = c.fineWhole
+	}
+	for m, v := range reward {
+		from, to := c.first[m], c.first[m]+c.length[m]
+		on, out := next[from], leave[m]
+		if out > on {
+			now[from] = v + out
+		} else {
+			now[from] = v + on
+		}
+		most := c.early[m] * rest // the horizon's end cuts it short
+		fine, into, next := fines[from+1:to], now[from+1:to], next[from:to-1]
+		for r, best := range next[:len(fine)] {
+			f := fine[r]
+			if f > most {
+				f = most
+			}
+			if x := out - f; x > best {
+				best = x
+			}
+			into[r] = v + best
+		}
 	}
 }
 
 // entries finds, for each mode, the best mode to leave it for at t.
 func (w *paths) entries(t int, now []float64) {
 	c, N := w.c, w.c.N
-	leave, to := w.leave[t*N:(t+1)*N], w.to[t*N:(t+1)*N]
-	for a := range N {
-		leave[a] = -inf
+	leave, to, enter := w.leave[t*N:(t+1)*N], w.to[t*N:(t+1)*N], w.enter
+	for b, s := range c.enter {
+		enter[b] = now[s]
 	}
-	for b := range N {
-		v := now[c.first[b]+c.stay[b]-1]
-		if v == -inf {
-			continue
-		}
-		rate := 0.0
-		if b < c.M {
-			rate = c.rate[b].At(t)
-		}
-		for a := range N {
-			if a == b {
-				continue
-			}
-			if x := v - c.usd[a*N+b] - c.lost[a*N+b]*rate; x > leave[a] {
-				leave[a], to[a] = x, uint8(b)
+	for a := range leave {
+		best, at := -inf, 0
+		cost := c.cost[a*N : (a+1)*N]
+		for b, v := range enter[:len(cost)] {
+			if x := v - cost[b]; x > best {
+				best, at = x, b
 			}
 		}
+		leave[a], to[a] = best, uint8(at)
+	}
+}
+
+// entriesVary does the same where revenues, and so what a switch loses of them,
+// are not the same in all intervals.
+func (w *paths) entriesVary(t int, now []float64) {
+	c, N := w.c, w.c.N
+	leave, to, enter := w.leave[t*N:(t+1)*N], w.to[t*N:(t+1)*N], w.enter
+	for b, s := range c.enter {
+		enter[b] = now[s]
+	}
+	for a := range leave {
+		best, at := -inf, 0
+		for b, v := range enter {
+			x := v - c.cost[a*N+b]
+			if lost := c.lost[a*N+b]; lost > 0 {
+				x -= lost * c.rate[b].At(t)
+			}
+			if x > best {
+				best, at = x, b
+			}
+		}
+		leave[a], to[a] = best, uint8(at)
 	}
 }
 

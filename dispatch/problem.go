@@ -43,30 +43,34 @@ type pnode struct {
 
 // pclass is a class. Mode M is job, where it has one.
 type pclass struct {
-	name    string
-	node    int
-	count   int
-	M, N    int // modes without and with job
-	kw      []float64
-	least   float64 // kW of the mode of least power
-	shed    []float64
-	rate    []Series // USD per unit and hour
-	usd     []float64
-	lost    []float64 // hours of the new mode's revenue, N×N like usd
-	varies  bool      // some revenue is not the same in all intervals
-	cost    []float64 // usd and lost together, N×N; where revenues vary it is usd
-	simple  bool      // no mode has anything left to stay
-	stay    []int     // min_intervals
-	early   []float64
-	first   []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
-	length  []int // states of each mode
-	states  int
-	start   []start
-	forced  []bool // by interval, nil: none. Everything must stand at its least power
-	hasJob  bool
-	crowded bool  // gangs may stand in each other's way
-	room    []int // by interval, nil: not known. No more units than these can be in jobs
-	jobs    []int
+	name   string
+	node   int
+	count  int
+	M, N   int // modes without and with job
+	kw     []float64
+	least  float64 // kW of the mode of least power
+	shed   []float64
+	rate   []Series // USD per unit and hour
+	usd    []float64
+	lost   []float64 // hours of the new mode's revenue, N×N like usd
+	varies bool      // some revenue is not the same in all intervals
+	cost   []float64 // usd and, unless revenues vary, lost together, N×N; to itself +Inf
+	simple bool      // no mode has anything left to stay
+	enter  []int     // state of each mode on entering it
+	fine   []float64 // by state: the cost of leaving early, as far as a bound may charge it
+	// fineWhole is the same for paths: all of a long dwell.
+	fineWhole []float64
+	stay      []int // min_intervals
+	early     []float64
+	first     []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
+	length    []int // states of each mode
+	states    int
+	start     []start
+	forced    []bool // by interval, nil: none. Everything must stand at its least power
+	hasJob    bool
+	crowded   bool  // gangs may stand in each other's way
+	room      []int // by interval, nil: not known. No more units than these can be in jobs
+	jobs      []int
 }
 
 // start is a number of units that stand alike before the first interval.
@@ -265,14 +269,26 @@ func (p *problem) compileClass(q *pclass, c *Class) {
 		q.states += l
 	}
 	q.simple = q.states == N
-	q.cost = q.usd
-	if !q.varies {
-		q.cost = p.numbers.take(N * N)
-		for a := range N {
-			for b := range N {
-				if q.cost[a*N+b] = q.usd[a*N+b]; b < M {
-					q.cost[a*N+b] += q.lost[a*N+b] * q.rate[b].all
-				}
+	q.enter = p.ints.take(N)
+	for m := range q.enter {
+		q.enter[m] = q.first[m] + q.stay[m] - 1
+	}
+	q.fine, q.fineWhole = p.numbers.take(q.states), p.numbers.take(q.states)
+	for m, l := range q.length {
+		for r := range l {
+			q.fine[q.first[m]+r] = q.early[m] * float64(min(r, q.stay[m]))
+			q.fineWhole[q.first[m]+r] = q.early[m] * float64(r)
+		}
+	}
+	q.cost = p.numbers.take(N * N)
+	for a := range N {
+		for b := range N {
+			i := a*N + b
+			switch q.cost[i] = q.usd[i]; {
+			case a == b:
+				q.cost[i] = inf
+			case b < M && !q.varies:
+				q.cost[i] += q.lost[i] * q.rate[b].all
 			}
 		}
 	}
