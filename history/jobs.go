@@ -17,7 +17,10 @@ type JobSpec struct {
 	Path string // a .csv or .csv.gz file with the columns submit_s, gpus and duration_s; trace, user, qos and status are used where they stand
 	// Trace is the one wanted of a file that holds several; empty: its first.
 	Trace string
-	Start time.Time // the instant of submit_s 0; zero: From
+	Start time.Time // the instant of submit_s 0, or of Skip; zero: From
+	// Skip leaves out what was handed in before it, in trace time: recordings
+	// often begin with days or weeks of hardly a job.
+	Skip time.Duration
 	// From and To are the half-open range of arrivals that is wanted; zero: no
 	// bound on that side.
 	From, To time.Time
@@ -103,6 +106,9 @@ func (s JobSpec) check() error {
 	}
 	if !s.From.IsZero() && !s.To.IsZero() && !s.From.Before(s.To) {
 		return bad("", "the range from %s to %s is empty", s.From.Format(time.RFC3339), s.To.Format(time.RFC3339))
+	}
+	if s.Skip < 0 {
+		return bad("", "a skip of %s is negative", s.Skip)
 	}
 	if s.Repeat && s.To.IsZero() && s.MaxJobs <= 0 {
 		return bad("set To or MaxJobs", "a trace that repeats has no end")
@@ -201,7 +207,7 @@ func (j *Jobs) again() error {
 		return io.EOF
 	}
 	if j.lap == 0 {
-		j.lap = (j.last/day + 1) * day
+		j.lap = ((j.last-j.spec.Skip)/day + 1) * day
 		// Whole rounds before the range need not be read.
 		if before := j.spec.From.Sub(j.spec.Start); before > 2*j.lap {
 			j.round = int64(before/j.lap) - 1
@@ -232,8 +238,11 @@ func (j *Jobs) row() (Job, bool, error) {
 		return Job{}, false, in.errorf("sort the file by trace, then by submit_s", "the job was handed in before the one above it")
 	}
 	j.last = submit
+	if submit < j.spec.Skip {
+		return Job{}, false, nil
+	}
 	job := Job{
-		At:   j.spec.Start.Add(time.Duration(j.round)*j.lap + submit).UTC(),
+		At:   j.spec.Start.Add(time.Duration(j.round)*j.lap + submit - j.spec.Skip).UTC(),
 		User: j.field(j.cols.user), Line: in.line,
 	}
 	if kind, why := j.read(&job); kind != "" {

@@ -223,10 +223,12 @@ func TestFastStamp(t *testing.T) {
 		digits := func(n, most int) string { return fmt.Sprintf("%0*d", n, rapid.IntRange(0, most).Draw(t, "part")) }
 		zone := "Z"
 		if rapid.Bool().Draw(t, "offset") {
-			zone = rapid.SampledFrom([]string{"+", "-"}).Draw(t, "sign") + digits(2, 25) + ":" + digits(2, 61)
+			zone = rapid.SampledFrom([]string{"+", "-"}).Draw(t, "sign") + digits(2, 23) + ":" + digits(2, 59)
 		}
-		text := fmt.Sprintf("%04d-%s-%sT%s:%s:%s%s", rapid.IntRange(1960, 2210).Draw(t, "year"), digits(2, 13), digits(2, 32), digits(2, 25), digits(2, 61), digits(2, 61), zone)
-		if rapid.IntRange(0, 9).Draw(t, "broken") == 0 {
+		sep := rapid.SampledFrom([]string{"T", " "}).Draw(t, "separator")
+		text := fmt.Sprintf("%04d-%s-%s%s%s:%s:%s%s", rapid.IntRange(1960, 2210).Draw(t, "year"), digits(2, 13), digits(2, 32), sep, digits(2, 25), digits(2, 61), digits(2, 61), zone)
+		broken := rapid.IntRange(0, 9).Draw(t, "broken") == 0
+		if broken {
 			b := []byte(text)
 			b[rapid.IntRange(0, len(b)-1).Draw(t, "where")] = rapid.Byte().Draw(t, "what")
 			text = string(b)
@@ -236,7 +238,7 @@ func TestFastStamp(t *testing.T) {
 		if fast && (err != nil || want.UnixNano() != got) {
 			t.Fatalf("%q is %s and not %s (%v)", text, instant(got), want, err)
 		}
-		if !fast && err == nil && want.Year() > firstYear && want.Year() < lastYear-1 && len(text) <= 25 && strings.ToUpper(text) == text && !strings.Contains(text, ",") && !strings.Contains(text, ".") {
+		if !fast && !broken && err == nil && want.Year() > firstYear && want.Year() < lastYear-1 {
 			t.Fatalf("%q is not read fast", text)
 		}
 	})
