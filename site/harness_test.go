@@ -55,6 +55,8 @@ type worldSpec struct {
 	wrap     func(int, device.Miner) device.Miner
 	executor func(*hosts.Executor) compute.Executor
 	books    *noBooks
+	reserves []site.ReserveSpec
+	pays     map[string]func(time.Time) float64 // what each reserve pays, where the feed knows
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -62,6 +64,7 @@ type prices struct {
 	mu       sync.Mutex
 	at       func(time.Time) float64
 	restated map[time.Time]float64
+	pays     map[string]func(time.Time) float64
 }
 
 func (p *prices) Fetch(_ context.Context, now time.Time) (map[feed.Quantity][]feed.Point, error) {
@@ -82,6 +85,14 @@ func (p *prices) Fetch(_ context.Context, now time.Time) (map[feed.Quantity][]fe
 		pt.Published = from.Add(-30 * time.Hour)
 		pt.Value, pt.Origin = p.at(from), "test"
 		out[feed.DayAheadPrice] = append(out[feed.DayAheadPrice], pt)
+	}
+	for name, pays := range p.pays {
+		for h := -24; h < 30; h++ {
+			from := hour.Add(time.Duration(h) * time.Hour)
+			out[feed.ReservePrice(name)] = append(out[feed.ReservePrice(name)], feed.Point{
+				From: from, To: from.Add(time.Hour), Value: pays(from), Published: from.Add(-30 * time.Hour), Origin: "auction",
+			})
+		}
 	}
 	out[feed.Hashprice] = []feed.Point{{From: t0.Add(-240 * time.Hour), To: t0.Add(1000 * time.Hour), Value: 70, Published: t0.Add(-240 * time.Hour), Origin: "test"}}
 	return out, nil
@@ -151,7 +162,7 @@ func newWorld(t testing.TB, spec worldSpec) *world {
 	if spec.mode == "" {
 		w.spec.mode = site.ModeControl
 	}
-	w.prices = &prices{at: w.spec.price, restated: map[time.Time]float64{}}
+	w.prices = &prices{at: w.spec.price, restated: map[time.Time]float64{}, pays: spec.pays}
 	var err error
 	var minerSpecs []sim.MinerSpec
 	for i, x := range w.minersOf() {
@@ -224,6 +235,7 @@ func (w *world) open() {
 		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true,
 	}
 	o.Nodes = []site.NodeSpec{{Name: "site", Limit: w.spec.limit}, {Name: "a", Parent: "site", Limit: w.spec.feederA}, {Name: "b", Parent: "site"}}
+	o.Reserves = w.spec.reserves
 	if w.spec.meters {
 		o.Nodes[0].Meter, o.Nodes[1].Meter = meter{w, "site"}, meter{w, "a"}
 	}

@@ -48,6 +48,7 @@ func (s *Site) picture(now time.Time, n int, by sums) *picture {
 	for _, c := range s.classes {
 		s.addClass(p, in, c, now, fixed, !acts || s.mayAct(c))
 	}
+	s.addReserves(in, now)
 	for _, h := range s.hosts {
 		s.addHosts(p, in, h, now, fixed, !acts || s.o.Control(h.spec.Name))
 	}
@@ -110,7 +111,7 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 	d := dispatch.Class{Name: c.spec.Name, Node: c.node.spec.Name, Initial: map[string]int{}}
 	early := earlyUSD
 	for i, m := range c.modes {
-		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
+		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), ShedKW: s.sheds(c, m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
 		if i == 0 {
 			dm.MinIntervals = steps(c.spec.MinOff)
 		}

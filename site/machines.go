@@ -226,9 +226,10 @@ func (t *today) add(r Settled) {
 	}
 	t.MiningUSD += r.MiningRev.USD()
 	t.AIUSD += r.AIRev.USD()
+	t.ReserveUSD += r.ReserveRev.USD()
 	t.EnergyUSD += r.EnergyCost.USD()
 	t.EnergyMWh += r.MeterWh.MWh()
-	t.MarginUSD = t.MiningUSD + t.AIUSD - t.EnergyUSD
+	t.MarginUSD = t.MiningUSD + t.AIUSD + t.ReserveUSD - t.EnergyUSD
 }
 
 func (t *today) view(now time.Time) Today {

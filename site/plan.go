@@ -53,6 +53,7 @@ func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigge
 	d.SolveMS = float64(solve.Microseconds()) / 1000
 	s.setAlarm(!p.Feasible, now, sluice.Critical, "over-limit-plan", s.o.Name,
 		"no plan keeps the limits, though everything stands still", "look at the machines that are locked, pinned or do not obey")
+	s.adoptReserves(p, now)
 	s.whoStarts(pic, p)
 	for _, m := range firstMoves(pic.in, p) {
 		s.adoptMove(d, pic, p, m, now)

@@ -17,6 +17,7 @@ func (s *Site) reason(c *class, from, to sluice.Mode, pic *picture, p *dispatch.
 	}
 	strike := s.strikeOf(c, upper, pic.hash)
 	worth := shadow(p, c.node, pic.price)
+	reserve, pays := s.bestReserve(c, pic, p)
 	switch {
 	case down && strike < pic.price:
 		return fmt.Sprintf("strike %.1f < price %.1f $/MWh", strike, pic.price)
@@ -28,6 +29,8 @@ func (s *Site) reason(c *class, from, to sluice.Mode, pic *picture, p *dispatch.
 		return fmt.Sprintf("strike %.1f, price %.1f $/MWh: less is needed over the next hours", strike, pic.price)
 	case strike >= pic.price:
 		return fmt.Sprintf("strike %.1f > price %.1f $/MWh", strike, pic.price)
+	case pays > 0 && strike+pays >= pic.price:
+		return fmt.Sprintf("strike %.1f, price %.1f $/MWh: stands ready for %s at %.1f $/MW·h", strike, pic.price, reserve, pays)
 	}
 	return fmt.Sprintf("strike %.1f, price %.1f $/MWh now and lower soon", strike, pic.price)
 }

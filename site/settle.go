@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"sluice"
@@ -33,6 +34,7 @@ func (s *Site) accrue(now time.Time, by sums) {
 	}
 	load, source := s.load(s.root(), by, now)
 	s.acc.add(d, load, by, source != sluice.SourceMeter)
+	s.accrueReserves(now, d)
 	s.acc.At = now
 	s.costRun(now, d)
 }
@@ -90,6 +92,9 @@ func (s *Site) settle(ctx context.Context, now time.Time) error {
 // time: the part before belongs to it, the rest to the next.
 func (p Progress) split(end time.Time) (mine, rest Progress) {
 	rest = Progress{From: end, At: p.At}
+	for _, r := range p.Reserves {
+		rest.Reserves = append(rest.Reserves, Ready{Name: r.Name, PlannedW: r.PlannedW})
+	}
 	over := p.At.Sub(end)
 	if over <= 0 {
 		rest.At = end
@@ -97,6 +102,7 @@ func (p Progress) split(end time.Time) (mine, rest Progress) {
 	}
 	whole := p.At.Sub(p.From)
 	mine = p
+	mine.Reserves = slices.Clone(p.Reserves)
 	cut := func(v *int64, to *int64) {
 		part := sluice.MulDiv(*v, int64(over), int64(whole))
 		*v -= part
@@ -106,6 +112,9 @@ func (p Progress) split(end time.Time) (mine, rest Progress) {
 	cut(&mine.MiningWs, &rest.MiningWs)
 	cut(&mine.AIWs, &rest.AIWs)
 	cut(&mine.HashTH, &rest.HashTH)
+	for i := range mine.Reserves {
+		cut(&mine.Reserves[i].ReadyWs, &rest.Reserves[i].ReadyWs)
+	}
 	mine.At = end
 	rest.Unmetered, rest.Estimated = p.Unmetered, p.Estimated
 	return mine, rest
@@ -115,6 +124,18 @@ func (p Progress) split(end time.Time) (mine, rest Progress) {
 func (s *Site) interval(p Progress, end, now time.Time) ledger.Interval {
 	price, hp := s.priced(end.Add(-time.Nanosecond), now)
 	wh := func(ws int64) sluice.WattHours { return sluice.WattHours(sluice.MulDiv(ws, 1, 3600)) }
+	var reserves []ledger.ReserveUse
+	for _, r := range p.Reserves {
+		if r.ReadyWs == 0 {
+			continue
+		}
+		paid := s.reservePrice(r.Name, end.Add(-time.Nanosecond), now)
+		reserves = append(reserves, ledger.ReserveUse{
+			Name: r.Name, ReadyWh: wh(r.ReadyWs), ReadyEstimated: p.Estimated,
+			Price: sluice.EnergyPriceOf(paid.Value), PriceOrigin: paid.Origin, PricePublished: paid.AsOf,
+			PriceEstimated: paid.Estimated || paid.Stale || !paid.Known,
+		})
+	}
 	return ledger.Interval{
 		From: p.From, To: end,
 		MeterWh: wh(p.MeterWs), MeterEstimated: p.Unmetered || p.Estimated,
@@ -123,7 +144,7 @@ func (s *Site) interval(p Progress, end, now time.Time) ledger.Interval {
 		PricePublished: price.AsOf, PriceEstimated: price.Estimated || price.Stale || !price.Known,
 		TeraHashes: p.HashTH, Hashprice: sluice.HashpriceFromUSD(hp.Value),
 		HashpriceOrigin: hp.Origin, HashpriceEstimated: hp.Estimated || hp.Stale || !hp.Known,
-		PoolFeePPM: int64(math.Round(s.o.PoolFee * 1e6)),
+		PoolFeePPM: int64(math.Round(s.o.PoolFee * 1e6)), Reserves: reserves,
 	}
 }
 
@@ -217,46 +238,6 @@ func jobUses(uses []compute.Use) []ledger.JobUse {
 	return out
 }
 
-// correctFor is how long a settled interval is watched for a restated price.
-const correctFor = 48 * time.Hour
-
-// correct posts the differences of settled intervals whose price has been
-// restated since. The caller holds s.mu.
-func (s *Site) correct(ctx context.Context, now time.Time) error {
-	if a := s.alarms.open["books-gap\x00"+s.o.Name]; a != nil && now.Sub(a.At) > correctFor {
-		s.clearAlarm(now, a.Name, a.Subject) // nothing would ever say that it was entered by hand
-	}
-	for len(s.settled) > 0 && now.Sub(s.settled[0].To) > correctFor {
-		s.settled = s.settled[1:]
-	}
-	for i := range s.settled {
-		r := &s.settled[i]
-		price := s.o.Feeds.Known(feed.RealTimePrice, r.To.Add(-time.Nanosecond), now)
-		next := sluice.EnergyPriceOf(price.Value)
-		if !price.Known || price.Stale || next == r.Interval.EnergyPrice {
-			continue
-		}
-		iv := r.Interval
-		iv.EnergyPrice, iv.PriceOrigin, iv.PricePublished, iv.PriceEstimated = next, price.Origin, price.AsOf, price.Estimated
-		entries, err := ledger.Correct(s.o.Name, r.Interval, iv, r.Corrections+1)
-		if err != nil {
-			return err
-		}
-		rec := *r
-		rec.Interval, rec.EnergyPrice, rec.PriceOrigin = iv, next, price.Origin
-		rec.Corrections++
-		rec.EnergyCost = iv.MeterWh.Cost(next)
-		wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
-		err = s.o.Store.Settle(wctx, entries, nil, rec, Progress{})
-		cancel()
-		if err != nil {
-			return fmt.Errorf("correcting %s: %w", r.From.Format(time.RFC3339), err)
-		}
-		*r = rec
-	}
-	return nil
-}
-
 // settledOf sums up what was posted.
 func settledOf(iv ledger.Interval, entries []ledger.Entry) (Settled, error) {
 	kept := iv
@@ -281,7 +262,8 @@ func settledOf(iv ledger.Interval, entries []ledger.Entry) (Settled, error) {
 		r.EnergyCost += d.EnergyCost
 		switch d.Division {
 		case sluice.Mining:
-			r.MiningRev = d.Revenue - d.OtherCost
+			r.MiningRev = d.Revenue - d.Reserve - d.OtherCost
+			r.ReserveRev = d.Reserve
 			r.MiningEnergy = d.EnergyCost
 		case sluice.AI:
 			r.AIRev = d.Revenue - d.OtherCost

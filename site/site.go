@@ -63,6 +63,8 @@ type Options struct {
 	Classes []ClassSpec
 	Miners  []MinerSpec
 	Hosts   []HostClass
+	// Reserves are what may be sold of the load that can be dropped.
+	Reserves []ReserveSpec
 
 	Feeds   *feed.Book
 	Compute *compute.Service
@@ -253,6 +255,9 @@ func (s *Site) build() error {
 		}
 		s.classes = append(s.classes, x)
 		s.classBy[c.Name] = x
+	}
+	if err := s.buildReserves(); err != nil {
+		return err
 	}
 	for _, m := range s.o.Miners {
 		c := s.classBy[m.Class]

@@ -14,10 +14,11 @@ import (
 type margins struct {
 	price, hashprice float64
 	mining, ai       float64
+	reserves         []Reserve
 }
 
-// margins computes what the site earns at this instant: mining by hashrate, AI
-// by the units that jobs hold, less the energy of each at the present price. What
+// margins computes what the site earns at this instant: mining by hashrate and by
+// load that stands ready, AI by the units that jobs hold, less the energy of each at the present price. What
 // the meter shows beyond the readings is shared in proportion. The caller holds
 // s.mu.
 func (s *Site) margins(now time.Time, by sums, jobs []compute.Job) margins {
@@ -37,6 +38,9 @@ func (s *Site) margins(now time.Time, by sums, jobs []compute.Job) margins {
 		}
 	}
 	m.ai -= cost(by.ai)
+	var standing float64
+	m.reserves, standing = s.reserveViews(now)
+	m.mining += standing
 	return m
 }
 
@@ -59,7 +63,7 @@ func (s *Site) publish(now time.Time) {
 		MarginUSDPerHour: m.mining + m.ai, MiningMarginUSDHour: m.mining, AIMarginUSDHour: m.ai,
 		Machines: map[string]int{}, Jobs: map[string]int{},
 		Alarms: s.openAlarms(), Curtailments: []Curtailment{}, Plan: s.planInfo, Strikes: s.strikes(m.hashprice, jobs),
-		Today: s.today.view(now),
+		Today: s.today.view(now), Reserves: m.reserves,
 	}
 	for _, n := range s.nodes {
 		w, _ := s.load(n, by, now)

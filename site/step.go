@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sluice"
@@ -168,6 +169,7 @@ func (s *Site) keep(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	p := s.acc
+	p.Reserves = slices.Clone(p.Reserves) // the site's own goes on changing
 	t.Progress = &p
 	if s.alarms.open["storage\x00database"] != nil {
 		// The disk does not answer: what a limit needs goes out before it is tried.

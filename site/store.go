@@ -78,6 +78,14 @@ type Progress struct {
 	HashTH    int64     `json:"hash_th"`   // terahashes computed
 	Unmetered bool      `json:"unmetered"` // some of MeterWs is not from the meter
 	Estimated bool      `json:"estimated"` // some of it was not measured at all
+	Reserves  []Ready   `json:"reserves,omitempty"`
+}
+
+// Ready is what was kept ready for a reserve in the interval that runs.
+type Ready struct {
+	Name     string       `json:"name"`
+	PlannedW sluice.Watts `json:"planned_w"` // what the newest plan keeps ready
+	ReadyWs  int64        `json:"ready_ws"`  // what was, so far: W·s
 }
 
 // Settled is a settled interval as the site remembers it.
@@ -90,8 +98,9 @@ type Settled struct {
 	EnergyPrice  sluice.EnergyPrice `json:"energy_micro_usd_per_mwh"`
 	PriceOrigin  string             `json:"price_origin"`
 	Estimated    bool               `json:"estimated"`
-	MiningRev    sluice.Money       `json:"mining_revenue_micro_usd"`
+	MiningRev    sluice.Money       `json:"mining_revenue_micro_usd"` // of hashrate, less the pool's fee
 	AIRev        sluice.Money       `json:"ai_revenue_micro_usd"`
+	ReserveRev   sluice.Money       `json:"reserve_revenue_micro_usd"`
 	EnergyCost   sluice.Money       `json:"energy_cost_micro_usd"`
 	MiningEnergy sluice.Money       `json:"mining_energy_micro_usd"`
 	Interval     ledger.Interval    `json:"interval"` // as it was settled, for corrections

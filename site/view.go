@@ -41,15 +41,27 @@ type Status struct {
 	Plan                 *PlanInfo      `json:"plan,omitempty"` // the newest
 	Strikes              []Strike       `json:"strikes"`        // the merit order, cheapest to stop first
 	Today                Today          `json:"today"`          // settled since midnight UTC
+	Reserves             []Reserve      `json:"reserves"`       // that load stands ready for
+}
+
+// Reserve is load that the grid pays to be able to drop. In observe mode it is
+// planned, and nothing is ready: nobody would drop it.
+type Reserve struct {
+	Name       string  `json:"name"`
+	PlannedKW  float64 `json:"planned_kw"` // what the newest plan keeps ready
+	ReadyKW    float64 `json:"ready_kw"`   // what of it the readings show, and what is paid
+	USDPerMWh  float64 `json:"usd_per_mw_h"`
+	USDPerHour float64 `json:"usd_per_hour"`
 }
 
 // Today sums up the books of the day, by settled intervals.
 type Today struct {
-	MiningUSD float64 `json:"mining_usd"` // revenue
-	AIUSD     float64 `json:"ai_usd"`     // revenue
-	EnergyUSD float64 `json:"energy_usd"` // cost
-	MarginUSD float64 `json:"margin_usd"`
-	EnergyMWh float64 `json:"energy_mwh"`
+	MiningUSD  float64 `json:"mining_usd"`  // revenue of hashrate
+	AIUSD      float64 `json:"ai_usd"`      // revenue
+	ReserveUSD float64 `json:"reserve_usd"` // revenue of load kept ready
+	EnergyUSD  float64 `json:"energy_usd"`  // cost
+	MarginUSD  float64 `json:"margin_usd"`
+	EnergyMWh  float64 `json:"energy_mwh"`
 }
 
 // Node is one limit of the power tree.
