@@ -79,30 +79,20 @@ func (w *paths) solve() {
 func (w *paths) stays(t int, now, reward []float64) {
 	c, S, N, rest := w.c, w.c.states, w.c.N, float64(w.p.T-t-1)
 	next, leave := w.value[(t+1)*S:(t+2)*S], w.leave[(t+1)*N:(t+2)*N]
-	fines := c.fine
+	standing := c.standing
 	if w.whole {
-		fines = c.fineWhole
+		standing = c.standingWhole
 	}
-	for m, v := range reward {
-		from, to := c.first[m], c.first[m]+c.length[m]
-		on, out := next[from], leave[m]
-		if out > on {
-			now[from] = v + out
-		} else {
-			now[from] = v + on
+	for s := range now[:len(standing)] {
+		q := &standing[s]
+		best, fine := next[q.next], q.fine
+		if most := q.early * rest; fine > most {
+			fine = most // the horizon's end cuts it short
 		}
-		most := c.early[m] * rest // the horizon's end cuts it short
-		fine, into, next := fines[from+1:to], now[from+1:to], next[from:to-1]
-		for r, best := range next[:len(fine)] {
-			f := fine[r]
-			if f > most {
-				f = most
-			}
-			if x := out - f; x > best {
-				best = x
-			}
-			into[r] = v + best
+		if out := leave[q.mode] - fine; out > best {
+			best = out
 		}
+		now[s] = reward[q.mode] + best
 	}
 }
 

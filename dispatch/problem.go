@@ -57,20 +57,25 @@ type pclass struct {
 	cost   []float64 // usd and, unless revenues vary, lost together, N×N; to itself +Inf
 	simple bool      // no mode has anything left to stay
 	enter  []int     // state of each mode on entering it
-	fine   []float64 // by state: the cost of leaving early, as far as a bound may charge it
-	// fineWhole is the same for paths: all of a long dwell.
-	fineWhole []float64
-	stay      []int // min_intervals
-	early     []float64
-	first     []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
-	length    []int // states of each mode
-	states    int
-	start     []start
-	forced    []bool // by interval, nil: none. Everything must stand at its least power
-	hasJob    bool
-	crowded   bool  // gangs may stand in each other's way
-	room      []int // by interval, nil: not known. No more units than these can be in jobs
-	jobs      []int
+	// By state, with the fine that a bound may charge, and with all of a long dwell.
+	standing, standingWhole []stood
+	stay                    []int // min_intervals
+	early                   []float64
+	first                   []int // state of each mode with nothing left to stay; the next ones have 1, 2, …
+	length                  []int // states of each mode
+	states                  int
+	start                   []start
+	forced                  []bool // by interval, nil: none. Everything must stand at its least power
+	hasJob                  bool
+	crowded                 bool  // gangs may stand in each other's way
+	room                    []int // by interval, nil: not known. No more units than these can be in jobs
+	jobs                    []int
+}
+
+// stood is a state of a unit: a mode, and so many intervals to stay in it.
+type stood struct {
+	mode, next  int     // next: the state it is in an interval later
+	early, fine float64 // USD for each interval that it leaves early, and for all of them
 }
 
 // start is a number of units that stand alike before the first interval.
@@ -127,7 +132,7 @@ func compile(given *Instance) *problem {
 	p.class = grow(p.class, len(in.Classes))
 	for i := range in.Classes {
 		k := &p.class[i]
-		*k = pclass{name: in.Classes[i].Name, jobs: k.jobs[:0], start: k.start[:0]}
+		*k = pclass{name: in.Classes[i].Name, jobs: k.jobs[:0], start: k.start[:0], standing: k.standing[:0], standingWhole: k.standingWhole[:0]}
 	}
 	p.compileJobs()
 	for i := range in.Classes {
@@ -273,11 +278,12 @@ func (p *problem) compileClass(q *pclass, c *Class) {
 	for m := range q.enter {
 		q.enter[m] = q.first[m] + q.stay[m] - 1
 	}
-	q.fine, q.fineWhole = p.numbers.take(q.states), p.numbers.take(q.states)
 	for m, l := range q.length {
 		for r := range l {
-			q.fine[q.first[m]+r] = q.early[m] * float64(min(r, q.stay[m]))
-			q.fineWhole[q.first[m]+r] = q.early[m] * float64(r)
+			x := stood{m, q.first[m] + max(0, r-1), q.early[m], q.early[m] * float64(min(r, q.stay[m]))}
+			q.standing = append(q.standing, x)
+			x.fine = q.early[m] * float64(r)
+			q.standingWhole = append(q.standingWhole, x)
 		}
 	}
 	q.cost = p.numbers.take(N * N)
