@@ -14,7 +14,7 @@ type ascent struct {
 	best    *prices
 	bound   float64
 	r       []*response
-	scale   [][]float64 // a one-number step size for each vector of prices
+	scale   []float64 // a step size for each vector of prices
 	m, v    [][]float64
 	steps   int
 	g       [][]float64
@@ -26,17 +26,22 @@ type ascent struct {
 
 func (p *problem) newAscent() *ascent {
 	a := &ascent{p: p, now: p.newPrices(), best: p.newPrices(), bound: inf}
-	for range p.jobs {
-		a.often = append(a.often, make([]float64, p.T))
-	}
 	for range shards {
 		a.r = append(a.r, p.newResponse())
 	}
-	for _, v := range a.now.vectors() {
-		a.m = append(a.m, make([]float64, len(v)))
-		a.v = append(a.v, make([]float64, len(v)))
-		a.g = append(a.g, make([]float64, len(v)))
+	of, like := new(slab[float64]), a.now.vectors()
+	size := 0
+	for _, v := range like {
+		size += len(v)
 	}
+	of.reserve(3*size + len(p.jobs)*p.T)
+	a.often = make([][]float64, len(p.jobs))
+	of.rows(a.often, p.T)
+	rows := make([][]float64, 3*len(like))
+	for i := range rows {
+		rows[i] = of.take(len(like[i%len(like)]))
+	}
+	a.m, a.v, a.g = rows[:len(like)], rows[len(like):2*len(like)], rows[2*len(like):]
 	a.startPrices()
 	return a
 }
@@ -67,7 +72,7 @@ func (p *problem) typical() float64 {
 func (a *ascent) startPrices() {
 	p, kw := a.p, a.p.typical()
 	for range a.now.node {
-		a.scale = append(a.scale, []float64{kw})
+		a.scale = append(a.scale, kw)
 	}
 	most := 0.0
 	for t := range p.worth {
@@ -75,17 +80,17 @@ func (a *ascent) startPrices() {
 			most = max(most, w.usd)
 		}
 	}
-	a.scale = append(a.scale, []float64{min(most, 2*kw)})
+	a.scale = append(a.scale, min(most, 2*kw))
 	for d := range a.now.peak {
 		n := float64(max(1, len(a.now.peak[d])))
-		a.scale = append(a.scale, []float64{p.demand[d].USDPerKW / math.Sqrt(n)})
+		a.scale = append(a.scale, p.demand[d].USDPerKW/math.Sqrt(n))
 		for t := range a.now.peak[d] {
 			a.now.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
 		}
 	}
 	for i := range a.now.crowd {
 		j := &p.jobs[i]
-		a.scale = append(a.scale, []float64{0.5 * (math.Abs(j.gain) + j.UnservedUSDPerInterval + j.LateUSDPerInterval)})
+		a.scale = append(a.scale, 0.5*(math.Abs(j.gain)+j.UnservedUSDPerInterval+j.LateUSDPerInterval))
 	}
 	for c := range a.now.hold {
 		k := &p.class[c]
@@ -94,7 +99,7 @@ func (a *ascent) startPrices() {
 			j := &p.jobs[i]
 			s = max(s, j.USDPerUnitHour*p.h)
 		}
-		a.scale = append(a.scale, []float64{max(0.1*s, kw*slices.Max(k.kw))})
+		a.scale = append(a.scale, max(0.1*s, kw*slices.Max(k.kw)))
 		for t := range a.now.hold[c] {
 			v := -inf
 			for m := range k.M {
@@ -255,7 +260,7 @@ func (a *ascent) step(rate float64) {
 			size = max(size, math.Abs(a.g[i][t]))
 		}
 		tiny := 1e-3*size + 1e-12
-		s := rate * a.scale[i][0]
+		s := rate * a.scale[i]
 		for t := range x {
 			g := a.g[i][t]
 			a.m[i][t] = beta1*a.m[i][t] + (1-beta1)*g

@@ -14,74 +14,82 @@ type prices struct {
 	peak  [][]float64 // by demand charge and interval from its start; per kW
 	crowd [][]float64 // by job, nil: its class is not crowded; of running
 	hold  [][]float64 // by class, nil: no jobs; per unit that a job holds
+	list  [][]float64 // all of the above
 	power [][]float64 // derived, by node: energy and all of the above that applies, per kW
 }
 
-func (p *problem) newPrices() *prices {
-	x := &prices{
-		node: make([][]float64, len(p.nodes)), peak: make([][]float64, len(p.demand)),
-		hold: make([][]float64, len(p.class)), power: make([][]float64, len(p.nodes)),
-		crowd: make([][]float64, len(p.jobs)),
-	}
-	most := p.mostLoad()
+// newPrices returns prices of 0.
+func (p *problem) newPrices() *prices { return p.pricesIn(new(slab[float64])) }
+
+// pricesIn takes their memory from the slab.
+func (p *problem) pricesIn(of *slab[float64]) *prices {
+	N, D, C, J := len(p.nodes), len(p.demand), len(p.class), len(p.jobs)
+	rows := make([][]float64, N+1+D+J+C+N)
+	x := &prices{list: rows[: N+1+D+J+C : N+1+D+J+C], power: rows[N+1+D+J+C:]}
+	x.node, x.peak = rows[:N:N], rows[N+1:N+1+D:N+1+D]
+	x.crowd, x.hold = rows[N+1+D:N+1+D+J:N+1+D+J], rows[N+1+D+J:N+1+D+J+C:N+1+D+J+C]
+	need := N * p.T
 	for n := range p.nodes {
-		x.power[n] = make([]float64, p.T)
-		if limit := p.nodes[n].limit; limit != nil && slices.Min(limit) < most[n] {
-			x.node[n] = make([]float64, p.T)
+		if p.mayBind(n) {
+			need += p.T
 		}
 	}
-	if len(p.res) > 0 {
-		x.shed = make([]float64, p.T)
-	}
+	need += p.T
 	for d := range p.demand {
-		x.peak[d] = make([]float64, p.demand[d].To-p.demand[d].From)
+		need += p.demand[d].To - p.demand[d].From
 	}
 	for c := range p.class {
 		if p.class[c].hasJob {
-			x.hold[c] = make([]float64, p.T)
+			need += p.T
+		}
+		if p.class[c].crowded {
+			need += p.T * len(p.class[c].jobs)
+		}
+	}
+	of.reserve(need)
+	for n := range p.nodes {
+		x.power[n] = of.take(p.T)
+		if p.mayBind(n) {
+			x.node[n] = of.take(p.T)
+		}
+	}
+	if len(p.res) > 0 {
+		x.shed = of.take(p.T)
+		rows[N] = x.shed
+	}
+	for d := range p.demand {
+		x.peak[d] = of.take(p.demand[d].To - p.demand[d].From)
+	}
+	for c := range p.class {
+		if p.class[c].hasJob {
+			x.hold[c] = of.take(p.T)
 		}
 		if p.class[c].crowded {
 			for _, i := range p.class[c].jobs {
-				x.crowd[i] = make([]float64, p.T)
+				x.crowd[i] = of.take(p.T)
 			}
 		}
 	}
 	return x
 }
 
-func (x *prices) vectors() [][]float64 {
-	var v [][]float64
-	v = append(v, x.node...)
-	v = append(v, x.shed)
-	v = append(v, x.peak...)
-	v = append(v, x.crowd...)
-	return append(v, x.hold...)
+// mayBind says whether the limit of node n may be reached.
+func (p *problem) mayBind(n int) bool {
+	q := &p.nodes[n]
+	return q.limit != nil && q.floor+q.room < q.most
 }
 
+// vectors are all of the prices but power: of nodes, shed, peaks, crowds and
+// holds, in this order; nil where there are none.
+func (x *prices) vectors() [][]float64 { return x.list }
+
 func (x *prices) copyFrom(y *prices) {
-	from := y.vectors()
-	for i, v := range x.vectors() {
-		copy(v, from[i])
+	for i, v := range x.list {
+		copy(v, y.list[i])
 	}
 	for n := range x.power {
 		copy(x.power[n], y.power[n])
 	}
-}
-
-// mostLoad returns the load of each node if every unit drew the most it can.
-func (p *problem) mostLoad() []float64 {
-	most := make([]float64, len(p.nodes))
-	for c := range p.class {
-		k := &p.class[c]
-		kw := slices.Max(k.kw)
-		for _, i := range k.jobs {
-			kw = max(kw, p.jobs[i].PowerKW)
-		}
-		for _, n := range p.nodes[k.node].up {
-			most[n] += kw * float64(k.count)
-		}
-	}
-	return most
 }
 
 // spread derives the price of power at each node.
@@ -121,19 +129,28 @@ type response struct {
 }
 
 func (p *problem) newResponse() *response {
-	r := &response{load: make([][]float64, len(p.nodes)), shed: make([]float64, p.T), hold: make([][]float64, len(p.class)), path: make([]uint8, p.T)}
-	for n := range r.load {
-		r.load[n] = make([]float64, p.T)
-	}
-	for c := range r.hold {
+	N, C, J := len(p.nodes), len(p.class), len(p.jobs)
+	of := new(slab[float64])
+	jobs := 0
+	for c := range p.class {
 		if p.class[c].hasJob {
-			r.hold[c] = make([]float64, p.T)
+			jobs++
 		}
 	}
-	for range p.jobs {
-		r.ran = append(r.ran, make([]bool, p.T))
-		r.fit = append(r.fit, make([]bool, p.T))
+	of.reserve((N + 1 + jobs) * p.T)
+	rows := make([][]float64, N+C)
+	r := &response{load: rows[:N], hold: rows[N:], path: make([]uint8, p.T), shed: of.take(p.T)}
+	of.rows(r.load, p.T)
+	for c := range r.hold {
+		if p.class[c].hasJob {
+			r.hold[c] = of.take(p.T)
+		}
 	}
+	bits, on := make([]bool, 2*J*p.T), make([][]bool, 2*J)
+	for i := range on {
+		on[i] = bits[i*p.T : (i+1)*p.T]
+	}
+	r.ran, r.fit = on[:J], on[J:]
 	return r
 }
 

@@ -38,6 +38,7 @@ type pnode struct {
 	limit  []float64 // nil: none. Where it cannot be kept, the least load
 	floor  float64   // kW of its subtree when all stands at its least power
 	room   float64   // kW above that which are there in every interval; no limit: +Inf
+	most   float64   // its load if every unit drew the most it can
 	up     []int     // itself and all above it
 }
 
@@ -176,6 +177,13 @@ func (s *slab[E]) take(n int) []E {
 	out := s.all[s.used : s.used+n : s.used+n]
 	s.used += n
 	return out
+}
+
+// reserve sees to it that so many come from one allocation of just that size.
+func (s *slab[E]) reserve(n int) {
+	if s.used+n > len(s.all) {
+		s.all, s.used = make([]E, max(n, 2*len(s.all))), 0
+	}
 }
 
 func (s *slab[E]) reset() {
@@ -357,8 +365,14 @@ func (p *problem) compileJobs() {
 // and forbids everything else under them.
 func (p *problem) compileLimits() {
 	for c := range p.class {
-		for _, n := range p.nodes[p.class[c].node].up {
-			p.nodes[n].floor += float64(p.class[c].count) * p.class[c].least
+		k := &p.class[c]
+		kw := slices.Max(k.kw)
+		for _, i := range k.jobs {
+			kw = max(kw, p.jobs[i].PowerKW)
+		}
+		for _, n := range p.nodes[k.node].up {
+			p.nodes[n].floor += float64(k.count) * k.least
+			p.nodes[n].most += float64(k.count) * kw
 		}
 	}
 	for n := range p.nodes {
