@@ -173,8 +173,7 @@ func list(names []string) string {
 	var s []string
 	for i, n := range names {
 		if i == most {
-			s = append(s, fmt.Sprintf("and %d more", len(names)-most))
-			break
+			return fmt.Sprintf("%s and %d more", strings.Join(s, ", "), len(names)-most)
 		}
 		s = append(s, fmt.Sprintf("%.60s", n))
 	}

@@ -59,8 +59,6 @@ func (s *Series) row() error {
 	return nil
 }
 
-func (s *Series) phaseKnown() bool { return s.taken >= 0 || s.started }
-
 // place inserts the cell by its time, after those of the same time.
 func (s *Series) place(c cell) {
 	if len(s.pending) == cap(s.pending) { // the half of it, at least, is taken
@@ -143,47 +141,10 @@ func (s *Series) note(kind string, c cell, n int, note string) {
 	s.found.add(Finding{Kind: kind, Line: c.line, From: instant(c.at), To: instant(c.at + s.step), Count: n, Note: note})
 }
 
-// Grid is a whole series in memory: Values[i] is the value of
-// [Start + i·Step, Start + (i+1)·Step), NaN where it is unknown.
-type Grid struct {
-	Start    time.Time
-	Step     time.Duration
-	Values   []float64
-	Findings []Finding
-}
-
-// Read reads a whole series.
-func Read(spec Spec) (*Grid, error) {
-	s, err := Open(spec)
-	if err != nil {
-		return nil, err
+// outside says why the value is not plausible, if it is not.
+func (s *Series) outside(v float64) string {
+	if (s.spec.Low == 0 && s.spec.High == 0) || (v >= s.spec.Low && v <= s.spec.High) {
+		return ""
 	}
-	defer s.Close()
-	g := &Grid{Step: s.Step()}
-	for {
-		r, err := s.Next()
-		if err != nil {
-			if s.Err() != nil {
-				return nil, err
-			}
-			g.Findings = s.Findings()
-			return g, nil
-		}
-		if len(g.Values) == 0 {
-			g.Start = r.At
-		}
-		g.Values = append(g.Values, r.Value)
-	}
+	return fmt.Sprintf("%g is not between %g and %g", v, s.spec.Low, s.spec.High)
 }
-
-// At returns the value of the interval that holds t; false where it is not known.
-func (g *Grid) At(t time.Time) (float64, bool) {
-	d := t.Sub(g.Start)
-	if d < 0 || d/g.Step >= time.Duration(len(g.Values)) || math.IsNaN(g.Values[d/g.Step]) {
-		return math.NaN(), false
-	}
-	return g.Values[d/g.Step], true
-}
-
-// Time returns the start of the i-th interval.
-func (g *Grid) Time(i int) time.Time { return g.Start.Add(time.Duration(i) * g.Step) }

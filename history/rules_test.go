@@ -208,6 +208,9 @@ var refusals = []struct {
 	{name: "not gzip", text: "PK\x03\x04", spec: Spec{Path: "f.csv.gz"}, want: []string{"f.csv.gz is no gzip file"}},
 	{name: "one row", text: hours(h(0, "1")), want: []string{"the step does not show from 1 row", "say the step"}},
 	{name: "no common step", text: hours(h(0, "1"), "2021-06-01T00:01:07Z,2", "2021-06-01T00:05:10Z,2", "2021-06-01T00:09:11Z,2", "2021-06-01T00:12:00Z,1"), spec: Spec{Step: time.Hour}, want: []string{"do not follow one another at a step of 1h0m0s"}},
+	{name: "only rows off the grid", text: hours(h(0, "1"), h(1, "2"), "2021-06-01T01:30:00Z,3"), spec: Spec{Step: time.Hour, From: utc("2021-06-01T01:10:00Z"), To: utc("2021-06-01T01:50:00Z")}, want: []string{"no row from 2021-06-01T01:10:00Z to 2021-06-01T01:50:00Z"}},
+	{name: "after all rows, without end", text: hours(h(0, "1"), h(1, "1")), spec: Spec{From: utc("2022-01-01T00:00:00Z")}, want: []string{"no row from 2022-01-01T00:00:00Z on; it begins"}},
+	{name: "very many columns", text: "ts_utc" + strings.Repeat(",x", 3000) + "\n", want: []string{"x, x and 2980 more"}},
 	{name: "before all rows", text: hours(h(0, "1"), h(1, "1")), spec: Spec{To: utc("2021-01-01T00:00:00Z")}, want: []string{"no row before 2021-01-01T00:00:00Z; it begins at 2021-06-01T00:00:00Z", "ask for a range"}},
 	{name: "after all rows", text: hours(h(0, "1"), h(1, "1")), spec: Spec{From: utc("2022-01-01T00:00:00Z"), To: utc("2023-01-01T00:00:00Z")}, want: []string{"no row from 2022-01-01T00:00:00Z to 2023-01-01T00:00:00Z; it begins at 2021-06-01T00:00:00Z and ends at 2021-06-01T01:00:00Z"}},
 	{name: "an empty range", text: head, spec: Spec{From: utc("2022-01-01T00:00:00Z"), To: utc("2022-01-01T00:00:00Z")}, want: []string{"the range from 2022-01-01T00:00:00Z to 2022-01-01T00:00:00Z is empty"}},
@@ -299,6 +302,24 @@ func TestDisorderIsBounded(t *testing.T) {
 	_, err = Read(Spec{Path: make(window + 1)})
 	if want := fmt.Sprintf("f.csv:%d: the row of 2021-01-01T00:00:00Z stands more than 1024 rows away", window+3); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A time may stand any number of times, also more often than the window is long.
+func TestManyOfOneTime(t *testing.T) {
+	text := head + h(0, "1") + "\n"
+	for i := range 3*window + 1 {
+		text += h(1, fmt.Sprint(i)) + "\n"
+	}
+	g, err := Read(Spec{Path: file(t, "f.csv", text+h(2, "3")+"\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := shown(g.Values), fmt.Sprintf("1 %d 3", 3*window); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if f := g.Findings[0]; len(g.Findings) != 1 || f.Kind != Conflict || f.Count != 3*window || f.Line != 4 {
+		t.Errorf("%v", g.Findings)
 	}
 }
 
