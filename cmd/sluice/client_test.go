@@ -45,10 +45,11 @@ func newCLI(t *testing.T, token string) *cli {
 		Name: "west", Demo: true, Speed: 60, Now: cliTime, Mode: "control", LimitKW: 14000, ConnectionKW: 14000, LoadKW: 13200.5, LoadSource: sluice.SourceMeter,
 		MiningKW: 11000, AIKW: 2100, OtherKW: 100.5, PriceUSDPerMWh: 61.25, HashpriceUSDPerPHDay: 62, HashratePHs: 400, MarginUSDPerHour: -1812.5,
 		MiningMarginUSDHour: 312.5, AIMarginUSDHour: 500, GPUs: 1920, GPUsBusy: 1500, Machines: map[string]int{"mining": 3900, "sleeping": 100, "fault": 0}, Jobs: map[string]int{"running": 12},
-		Feeds:   []site.Feed{{Name: "price", Value: 61.25, Unit: "USD/MWh", AsOf: cliTime.Add(-time.Minute), Origin: "ercot.csv:17"}, {Name: "btc", Unit: "USD", Stale: true, Note: "no value yet"}},
-		Alarms:  []site.Alarm{{At: cliTime.Add(-5 * time.Minute), Severity: sluice.Critical, Name: "machine-silent", Subject: "m-1", Text: "no answer\x1b]0;x\a"}},
-		Plan:    &site.PlanInfo{At: cliTime.Add(-30 * time.Second), Decision: 5, SolveMS: 12.5, Feasible: true},
-		Strikes: []site.Strike{{Class: "s19", Division: sluice.Mining, Mode: "mine", Units: 1200, Running: 1100, KW: 3575, StrikeUSDPerMWh: 55.1}, {Class: "h100", Division: sluice.AI, Mode: "job", Units: 1920, Running: 1500, KW: 2100, StrikeUSDPerMWh: 2101}},
+		Feeds:    []site.Feed{{Name: "price", Value: 61.25, Unit: "USD/MWh", AsOf: cliTime.Add(-time.Minute), Origin: "ercot.csv:17"}, {Name: "btc", Unit: "USD", Stale: true, Note: "no value yet"}},
+		Alarms:   []site.Alarm{{At: cliTime.Add(-5 * time.Minute), Severity: sluice.Critical, Name: "machine-silent", Subject: "m-1", Text: "no answer\x1b]0;x\a"}},
+		Reserves: []site.Reserve{{Name: "rrs", PlannedKW: 6000, ReadyKW: 5800, USDPerMWh: 12, USDPerHour: 69.6}, {Name: "ecrs\x1b", PlannedKW: 500}},
+		Plan:     &site.PlanInfo{At: cliTime.Add(-30 * time.Second), Decision: 5, SolveMS: 12.5, Feasible: true},
+		Strikes:  []site.Strike{{Class: "s19", Division: sluice.Mining, Mode: "mine", Units: 1200, Running: 1100, KW: 3575, StrikeUSDPerMWh: 55.1}, {Class: "h100", Division: sluice.AI, Mode: "job", Units: 1920, Running: 1500, KW: 2100, StrikeUSDPerMWh: 2101}},
 	}
 	for i := range 1500 {
 		m := site.Machine{Name: fmt.Sprintf("m-%04d", i), Kind: sluice.Miner, Class: "s19", Node: "feeder-a", State: "mining", Mode: "mine", Want: "mine", PowerKW: 3.25, HashrateTHs: 110, SeenAt: cliTime}
@@ -116,6 +117,8 @@ west  2023-08-25 20:00:00 UTC  control
 
   price            61.25 $/MWh   hashprice 62.00 $/PH/day
   margin       -1,812.50 $/h     mining 312.50, AI 500.00
+  reserves       5.80 MW  rrs, ready of 6.00 MW planned, at 12.00 $/MW·h: 69.60 $/h
+                 0.00 MW  ecrs?, ready of 0.50 MW planned, at 0.00 $/MW·h: 0.00 $/h
   machines  3,900 mining, 100 sleeping
   jobs      12 running
   plan      decision 5, 30s ago, solved in 12 ms

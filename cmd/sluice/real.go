@@ -68,6 +68,7 @@ func realParts(c *config.Config) (*parts, error) {
 		}
 		p.options.Classes = append(p.options.Classes, cs)
 	}
+	p.options.Reserves = reserveSpecs(c)
 	for _, m := range c.ExpandMachines() {
 		password, err := m.Password.Reveal()
 		if err != nil {
@@ -94,6 +95,15 @@ func realParts(c *config.Config) (*parts, error) {
 	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
 		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
 	return p, nil
+}
+
+// reserveSpecs makes the reserves of a configuration.
+func reserveSpecs(c *config.Config) []site.ReserveSpec {
+	var out []site.ReserveSpec
+	for _, r := range c.Reserves {
+		out = append(out, site.ReserveSpec{Name: r.Name, Max: r.Max.Watts(), USDPerMWh: r.USDPerMWh, Classes: r.Classes})
+	}
+	return out
 }
 
 func observeNote(s config.Site) string {

@@ -114,6 +114,14 @@ func writeStatus(w io.Writer, st site.Status, i ink) error {
 
 	fmt.Fprintf(w, "\n  price     %12s $/MWh   hashprice %s $/PH/day\n", figure(st.PriceUSDPerMWh, 2), figure(st.HashpriceUSDPerPHDay, 2))
 	fmt.Fprintf(w, "  margin    %12s $/h     mining %s, AI %s\n", figure(st.MarginUSDPerHour, 2), figure(st.MiningMarginUSDHour, 2), figure(st.AIMarginUSDHour, 2))
+	for n, r := range st.Reserves {
+		label := ""
+		if n == 0 {
+			label = "reserves"
+		}
+		fmt.Fprintf(w, "  %-9s %12s  %s, ready of %s planned, at %s $/MW·h: %s $/h\n", label, mw(r.ReadyKW), plain(r.Name), mw(r.PlannedKW),
+			figure(r.USDPerMWh, 2), figure(r.USDPerHour, 2))
+	}
 	fmt.Fprintf(w, "  machines  %s\n", tally(st.Machines))
 	fmt.Fprintf(w, "  jobs      %s\n", tally(st.Jobs))
 	if p := st.Plan; p != nil {
