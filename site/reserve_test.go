@@ -333,3 +333,34 @@ func TestRestatedReservePrice(t *testing.T) {
 		t.Errorf("%d correcting entries, want one for each of 6 intervals", n)
 	}
 }
+
+// A site that knew no reserves goes on with them in the middle of an interval,
+// and what stood ready for one that is taken out is paid to the end.
+func TestReservesComeAndGo(t *testing.T) {
+	w := newWorld(t, worldSpec{miners: 5, limit: sluice.Megawatt, meters: true})
+	w.run(12*time.Minute, 15*time.Second)
+	w.spec.reserves = []site.ReserveSpec{{Name: "rrs", USDPerMWh: 5}}
+	w.crash()
+	w.run(11*time.Minute, 15*time.Second) // 8 minutes are settled, and 3 of them not
+	r := w.site.Status().Reserves[0]
+	wh, earned := w.settledReserves()
+	want := r.ReadyKW * 1000 * 8 / 60
+	if float64(wh) > want*1.01 || float64(wh) < want*0.9 || earned != wh.Cost(sluice.EnergyPriceOf(5)) && dist(earned, wh.Cost(sluice.EnergyPriceOf(5))) > 20 {
+		t.Errorf("%d W·h earned %v in 8 minutes, want about %.0f", wh, earned, want)
+	}
+	w.spec.reserves = nil
+	w.crash()
+	w.run(5*time.Minute, 15*time.Second)
+	more, paid := w.settledReserves()
+	if got, want := float64(more-wh), r.ReadyKW*1000*3/60; got > want*1.05 || got < want*0.9 {
+		t.Errorf("%.0f W·h of the interval in which the reserve was taken out, want about %.0f", got, want)
+	}
+	// Nobody says any more what it pays: it is in the books at nothing, as an estimate.
+	if paid != earned {
+		t.Errorf("a reserve without a price has earned %v", paid-earned)
+	}
+	w.run(10*time.Minute, 15*time.Second)
+	if end, _ := w.settledReserves(); end != more {
+		t.Errorf("a reserve that is no longer there has %d W·h more", end-more)
+	}
+}
