@@ -32,17 +32,17 @@ const (
 var inks = [inkEnd]struct{ name, light, dark string }{
 	Mining:  {"mining", "#d08a1b", "#e2a13c"},
 	AI:      {"ai", "#0f8f8d", "#35bdbb"},
-	Reserve: {"reserve", "#9ccb3b", "#d9ee8a"},
+	Reserve: {"reserve", "#86d43a", "#d9ee8a"},
 	Idle:    {"idle", "#c3ced6", "#34434f"},
 	Other:   {"other", "#445563", "#5a6f8a"},
 	Price:   {"price", "#7440c9", "#c7a4ff"},
 	Limit:   {"limit", "#c62f37", "#ff6f78"},
 	First:   {"first", "#0b62a8", "#62b5ff"},
-	Second:  {"second", "#e07f21", "#ecac5f"},
-	Third:   {"third", "#8e9db0", "#7792a4"},
-	Fourth:  {"fourth", "#a81e51", "#d64fe0"},
+	Second:  {"second", "#ea6507", "#f6c063"},
+	Third:   {"third", "#7c96a8", "#6c757f"},
+	Fourth:  {"fourth", "#a71c70", "#d64fe0"},
 	Fifth:   {"fifth", "#14202a", "#e2eaf0"},
-	Sixth:   {"sixth", "#a9b93a", "#3f8134"},
+	Sixth:   {"sixth", "#3e4f22", "#71a234"},
 }
 
 // css is the ink as the value of a CSS property.

@@ -38,7 +38,7 @@ func split(unit string) (before, after string) {
 }
 
 // Compact writes v as a person would say it, in three to four digits: $1.23 M, $912 k,
-// 12.4 MW, 93.2 %, −$8.30/MWh, $5 M, 1,234,567 MWh. The unit is a currency's code (USD),
+// 12.4 MW, 93.2 %, −$8.30/MWh, $50/MWh, 1,234,567 MWh. The unit is a currency's code (USD),
 // a currency per something (USD/MWh), Fraction, or anything else, which is
 // written after the number. What is no number is a dash.
 func Compact(v float64, unit string) string { return compact(v, unit, three) }
@@ -68,6 +68,8 @@ func compact(v float64, unit string, digits func(float64) string) string {
 		num, suffix = digits(a/1e3), " k"
 	case a >= 999.5:
 		num = grouped(a, 0)
+	case a == math.Trunc(a):
+		num = grouped(a, 0)
 	default:
 		num = digits(a)
 	}
@@ -95,12 +97,10 @@ func Exact(v float64, unit string, decimals int) string {
 	return sign + before + num + after
 }
 
-// three writes a in three digits, and no zeros beyond a whole number.
+// three writes a in three digits.
 func three(a float64) string {
 	switch {
 	case a >= 99.95:
-		return grouped(a, 0)
-	case a == math.Trunc(a) && a < 100:
 		return grouped(a, 0)
 	case a >= 9.995:
 		return grouped(a, 1)
@@ -110,15 +110,15 @@ func three(a float64) string {
 	return strconv.FormatFloat(a, 'g', 2, 64)
 }
 
-// two writes a in two digits, and no zeros beyond a whole number.
+// two writes a in two digits.
 func two(a float64) string {
 	switch {
 	case a >= 9.95:
 		return grouped(a, 0)
-	case a < 0.0995:
+	case a < 0.995:
 		return three(a)
 	}
-	return strings.TrimSuffix(grouped(a, 1), ".0")
+	return grouped(a, 1)
 }
 
 // grouped writes a ≥ 0 with commas between thousands.

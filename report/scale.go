@@ -35,10 +35,13 @@ func newScale(lo, hi, from, to, knee float64, zero bool) scale {
 	if lo > hi { // there are no values
 		lo, hi = 0, 1
 	}
-	if zero || lo == hi || (lo > 0 && lo < hi/3) || (hi < 0 && hi > lo/3) {
+	if !(knee >= 1e-6 && knee <= 1e12) {
+		knee = 0
+	}
+	if zero || tiny(lo, hi) || (lo > 0 && lo < hi/3) || (hi < 0 && hi > lo/3) {
 		lo, hi = math.Min(lo, 0), math.Max(hi, 0)
 	}
-	if lo == hi {
+	if tiny(lo, hi) {
 		hi = lo + 1
 	}
 	s := scale{lo: lo, hi: hi, from: from, to: to, knee: knee}
@@ -55,6 +58,11 @@ func newScale(lo, hi, from, to, knee float64, zero bool) scale {
 	s.step = niceStep((hi - lo) / s.room(34))
 	s.lo, s.hi = math.Floor(lo/s.step+1e-9)*s.step, math.Ceil(hi/s.step-1e-9)*s.step
 	return s
+}
+
+// tiny says whether lo to hi is too little to be divided.
+func tiny(lo, hi float64) bool {
+	return hi-lo < 1e-15 || hi-lo < 1e-12*math.Max(math.Abs(lo), math.Abs(hi))
 }
 
 // room is how many ticks have place with that many pixels each.
@@ -186,6 +194,9 @@ var steps = []struct{ months, seconds int }{
 // timeTicks are round moments of the zone between lo and hi, in Unix seconds, at
 // most n of them.
 func timeTicks(lo, hi float64, n int, zone *time.Location) []tick {
+	if lo < -62135596800 || hi > 253402300799 { // the years 1 to 9999
+		return nil
+	}
 	for _, st := range steps {
 		every := float64(st.seconds + st.months*2629746)
 		if (hi-lo)/every > float64(max(n, 1)) {

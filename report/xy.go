@@ -241,10 +241,10 @@ func (c *xy) horizontal(from, to float64) scale {
 	if n > 1 && slices.ContainsFunc(c.panels, func(p Panel) bool { return p.Steps }) {
 		s.hi += c.x[n-1] - c.x[n-2]
 	}
-	if s.hi <= s.lo {
-		room := 1.0
+	if tiny(s.lo, s.hi) {
+		room := max(1, math.Abs(s.lo)*1e-3)
 		if c.zone != nil {
-			room = 1800
+			room *= 1800
 		}
 		s.lo, s.hi = s.lo-room, s.hi+room
 	}
