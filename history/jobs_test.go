@@ -197,9 +197,15 @@ func TestTraceGoesAway(t *testing.T) {
 // The share of jobs that may be stopped is the one asked for; which they are is
 // the same in each run, and a larger share keeps those of a smaller one.
 func TestInterruptibleShare(t *testing.T) {
+	for _, apart := range []int{0, 1, 60} {
+		t.Run(fmt.Sprint(apart), func(t *testing.T) { testShare(t, apart) })
+	}
+}
+
+func testShare(t *testing.T, apart int) {
 	text := jobHead
 	for i := range 5000 {
-		text += fmt.Sprintf("a,%d,1,60,,,,\n", i*60)
+		text += fmt.Sprintf("a,%d,1,60,,,,\n", i*apart)
 	}
 	path := file(t, "jobs.csv", text)
 	var before []Job

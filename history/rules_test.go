@@ -128,6 +128,14 @@ var rules = []struct {
 		start: "2021-11-07T00:30:00Z", step: 30 * time.Minute, want: "1 4 5 6", found: []string{"5 dst 2 2021-11-07T01:00:00Z..2021-11-07T02:00:00Z an hour stands twice; the later rows count"},
 	},
 	{
+		name: "half an hour is no clock change", text: head + "2021-11-07T06:00:00Z,1\n2021-11-07T06:30:00Z,2\n2021-11-07T07:30:00Z,4\n", spec: Spec{Step: 30 * time.Minute}, start: "2021-11-07T06:00:00Z", want: "1 2 ? 4",
+		found: []string{"3 gap 1 2021-11-07T07:00:00Z..2021-11-07T07:30:00Z"},
+	},
+	{
+		name: "nor an hour that reaches beyond", text: head + "2021-11-07T11:00:00Z,1\n2021-11-07T12:30:00Z,2\n2021-11-07T13:00:00Z,4\n", spec: Spec{Step: 30 * time.Minute}, start: "2021-11-07T11:00:00Z", want: "1 ? ? 2 4",
+		found: []string{"2 gap 2 2021-11-07T11:30:00Z..2021-11-07T12:30:00Z"},
+	},
+	{
 		name: "two hours are no clock change", text: head + "2021-11-07T05:00:00Z,1\n2021-11-07T06:00:00Z,2\n2021-11-07T09:00:00Z,4\n", start: "2021-11-07T05:00:00Z", want: "1 2 ? ? 4",
 		found: []string{"3 gap 2 2021-11-07T07:00:00Z..2021-11-07T09:00:00Z"},
 	},
@@ -302,6 +310,32 @@ func TestDisorderIsBounded(t *testing.T) {
 	_, err = Read(Spec{Path: make(window + 1)})
 	if want := fmt.Sprintf("f.csv:%d: the row of 2021-01-01T00:00:00Z stands more than 1024 rows away", window+3); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A row that stands twice is found within the window, and refused beyond it.
+func TestLateRepetition(t *testing.T) {
+	near, far := 0, 0
+	for late := window - 3; late < window+4; late++ {
+		text := head
+		for i := range 1500 {
+			text += utc("2021-01-01T00:00:00Z").Add(time.Duration(i)*time.Hour).Format(time.RFC3339) + ",1\n"
+			if i == late {
+				text += "2021-01-01T00:00:00Z,2\n"
+			}
+		}
+		rows, found, err := readText(Spec{Path: "f.csv"}, text)
+		switch {
+		case err == nil && len(rows) == 1500 && len(found) == 1 && found[0].Kind == Conflict && rows[0].Value == 2 && far == 0:
+			near++
+		case err != nil && strings.Contains(err.Error(), fmt.Sprintf("f.csv:%d: the row of 2021-01-01T00:00:00Z stands more than", late+3)):
+			far++
+		default:
+			t.Errorf("after %d rows: %d rows, %v, %v", late, len(rows), found, err)
+		}
+	}
+	if near == 0 || far == 0 {
+		t.Errorf("%d found, %d refused", near, far)
 	}
 }
 
