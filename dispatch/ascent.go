@@ -24,8 +24,9 @@ type ascent struct {
 	trail   []*prices // the last of them
 }
 
-func (p *problem) newAscent() *ascent {
+func (p *problem) newAscent(x *prices) *ascent {
 	a := &ascent{p: p, now: p.newPrices(), best: p.newPrices(), bound: inf}
+	a.now.copyFrom(x)
 	for range shards {
 		a.r = append(a.r, p.newResponse())
 	}
@@ -42,7 +43,7 @@ func (p *problem) newAscent() *ascent {
 		rows[i] = of.take(len(like[i%len(like)]))
 	}
 	a.m, a.v, a.g = rows[:len(like)], rows[len(like):2*len(like)], rows[2*len(like):]
-	a.startPrices()
+	a.scale = p.scales(x)
 	return a
 }
 
@@ -67,12 +68,25 @@ func (p *problem) typical() float64 {
 	return s[len(s)*3/4]
 }
 
-// startPrices takes as the price of a unit that a job holds what the unit would
-// earn best otherwise, and sets the steps' sizes.
-func (a *ascent) startPrices() {
-	p, kw := a.p, a.p.typical()
-	for range a.now.node {
-		a.scale = append(a.scale, kw)
+// firstPrices returns the prices to begin with.
+func (p *problem) firstPrices() *prices {
+	x := p.pricesIn(&p.numbers)
+	for d := range x.peak {
+		n := float64(max(1, len(x.peak[d])))
+		for t := range x.peak[d] {
+			x.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
+		}
+	}
+	p.merit(x)
+	return x
+}
+
+// scales returns the size of steps for each vector of prices.
+func (p *problem) scales(x *prices) []float64 {
+	kw := p.typical()
+	out := make([]float64, 0, len(x.vectors()))
+	for range x.node {
+		out = append(out, kw)
 	}
 	most := 0.0
 	for t := range p.worth {
@@ -80,34 +94,23 @@ func (a *ascent) startPrices() {
 			most = max(most, w.usd)
 		}
 	}
-	a.scale = append(a.scale, min(most, 2*kw))
-	for d := range a.now.peak {
-		n := float64(max(1, len(a.now.peak[d])))
-		a.scale = append(a.scale, p.demand[d].USDPerKW/math.Sqrt(n))
-		for t := range a.now.peak[d] {
-			a.now.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
-		}
+	out = append(out, min(most, 2*kw))
+	for d := range x.peak {
+		out = append(out, p.demand[d].USDPerKW/math.Sqrt(float64(max(1, len(x.peak[d])))))
 	}
-	for i := range a.now.crowd {
+	for i := range x.crowd {
 		j := &p.jobs[i]
-		a.scale = append(a.scale, 0.5*(math.Abs(j.gain)+j.UnservedUSDPerInterval+j.LateUSDPerInterval))
+		out = append(out, 0.5*(math.Abs(j.gain)+j.UnservedUSDPerInterval+j.LateUSDPerInterval))
 	}
-	for c := range a.now.hold {
+	for c := range x.hold {
 		k := &p.class[c]
 		s := 0.0
 		for _, i := range k.jobs {
-			j := &p.jobs[i]
-			s = max(s, j.USDPerUnitHour*p.h)
+			s = max(s, p.jobs[i].USDPerUnitHour*p.h)
 		}
-		a.scale = append(a.scale, max(0.1*s, kw*slices.Max(k.kw)))
-		for t := range a.now.hold[c] {
-			v := -inf
-			for m := range k.M {
-				v = max(v, k.rate[m].At(t)*p.h-k.kw[m]*p.energy[t])
-			}
-			a.now.hold[c][t] = v
-		}
+		out = append(out, max(0.1*s, kw*slices.Max(k.kw)))
 	}
+	return out
 }
 
 // gradient of the dual in each price; a positive one says: lower the price.

@@ -159,6 +159,13 @@ func (s *state) worth() float64 {
 			sum += float64(g.n) * p.pathWorth(c, g)
 		}
 	}
+	return sum + s.sharedWorth()
+}
+
+// sharedWorth is the part of the worth that hangs on the load of all: energy,
+// reserves and demand charges.
+func (s *state) sharedWorth() float64 {
+	p, sum := s.p, 0.0
 	for t, kw := range s.load[p.root] {
 		sum -= kw * p.energy[t]
 		sum += p.earned(t, s.shed[t])
