@@ -9,21 +9,24 @@ import (
 // builder builds and improves plans. It holds what would else be allocated
 // again and again.
 type builder struct {
-	p     *problem
-	w     paths
-	plans schedules
-	base  []float64 // rewards before what is not allowed
-	space []float64
-	path  []uint8
-	spans []span
-	lanes []lane
-	x     *prices
-	rng   *rand.Rand
-	stop  func() bool // time is up: leave plans as they are
+	p       *problem
+	w       paths
+	plans   schedules
+	base    []float64 // rewards before what is not allowed
+	space   []float64
+	path    []uint8
+	spans   []span
+	lanes   []lane
+	x       *prices
+	rng     *rand.Rand
+	handful []int       // by class: how many units are nudged at most
+	avoid   int         // the interval in which placeJob runs nothing; -1: none
+	fillers []int       // classes of so few units or less
+	stop    func() bool // time is up: leave plans as they are
 }
 
 func (p *problem) newBuilder(stop func() bool) *builder {
-	return &builder{p: p, stop: stop, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
+	return &builder{p: p, avoid: -1, stop: stop, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
 }
 
 // placeJobs schedules the given jobs one after the other, in that order, at the
@@ -43,7 +46,7 @@ func (b *builder) placeJob(s *state, i int, x *prices) {
 	b.plans.jobAt(p, i, x)
 	b.space = s.room(k.node, b.space)
 	for t := range b.plans.cost {
-		if s.hold[j.class][t]+j.Units > k.count || j.extra > b.space[t]+tiny && j.extra > 0 {
+		if t == b.avoid || s.hold[j.class][t]+j.Units > k.count || j.extra > b.space[t]+tiny && j.extra > 0 {
 			b.plans.cost[t] = inf
 		}
 	}

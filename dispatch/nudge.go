@@ -1,40 +1,95 @@
 package dispatch
 
+import "slices"
+
+const warmPart = 0.1
+
 // nudge takes a few units of a few groups out at a time and puts them back one
 // group after the other, in chance order, where they now do best: what a unit
 // of one class gives up, units of another may use better. A chance part of the
-// prices x keeps the first ones from taking it all. Gains stay.
+// prices x keeps the first ones from taking it all. Small losses are taken on
+// the way, smaller and smaller ones (simulated annealing): units that fill a
+// limit to the last kW are rarely one gain away. best takes the best there was.
 func (b *builder) nudge(best *state, x *prices, ops int, stop func() bool) {
 	b.w.whole = true
 	defer func() { b.w.whole = false }()
 	best.holdPeaks()
 	worth := best.worth()
-	var out []taken
-	for end := b.ops() + ops; b.ops() < end && !stop(); {
-		out = b.takeOut(best, out[:0])
-		if len(out) < 2 {
-			return
+	now, is := b.p.newState(), worth
+	now.copyFrom(best)
+	warm := b.warmth()
+	if b.handful == nil {
+		b.handful = b.p.handfuls()
+		for c, n := range b.handful {
+			if k := b.p.class[c].count; k > 0 && k <= n {
+				b.fillers = append(b.fillers, c)
+			}
 		}
+	}
+	var out []taken
+	from := b.ops()
+	for end := from + ops; b.ops() < end && !stop(); {
+		b.w.ops += b.p.T
+		if out = b.takeOut(now, out[:0]); len(out) == 0 {
+			continue
+		}
+		before := now.sharedWorth()
 		for _, o := range out {
-			best.put(o.class, o.path, o.n, -1)
+			now.put(o.class, o.path, o.n, -1)
 		}
 		for i := range out {
-			b.putBack(best, &out[i], x, b.chancePart())
+			b.putBack(now, &out[i], x, b.chancePart())
 		}
-		w := best.worthWith(out)
-		b.w.ops += best.size()
-		if w > worth+1e-9 {
-			worth = w
-			best.settle(out)
+		w := is + now.sharedWorth() - before + now.pathGain(out)
+		b.w.ops += 4 * len(out) * b.p.T
+		part := 1 - float64(b.ops()-from)/float64(ops)
+		if w > is-warm*max(0, part)*b.rng.ExpFloat64() {
+			now.settle(out)
+			if is = w; w > worth+1e-9 {
+				is = now.worth() // without what rounding added up to
+				if is > worth+1e-9 {
+					worth = is
+					best.copyFrom(now)
+				}
+			}
 			continue
 		}
 		for _, o := range out {
 			for _, m := range o.moved {
-				best.put(o.class, m.path, m.n, -1)
+				now.put(o.class, m.path, m.n, -1)
 			}
-			best.put(o.class, o.path, o.n, 1)
+			now.put(o.class, o.path, o.n, 1)
 		}
 	}
+}
+
+// handfuls returns, for each class, how many units are taken out at most: four,
+// or as many as draw what four of the hungriest class do.
+func (p *problem) handfuls() []int {
+	most := 0.0
+	for c := range p.class {
+		most = max(most, slices.Max(p.class[c].kw))
+	}
+	out := make([]int, len(p.class))
+	for c := range out {
+		out[c] = 4
+		if kw := slices.Max(p.class[c].kw); kw > 0 {
+			out[c] = int(min(4*most/kw, 1000))
+		}
+	}
+	return out
+}
+
+// warmth is the loss that nudge takes lightly at first: a fraction of what a
+// unit earns in an interval.
+func (b *builder) warmth() float64 {
+	units, kw := 0, 0.0
+	for c := range b.p.class {
+		k := &b.p.class[c]
+		units += k.count
+		kw += float64(k.count) * slices.Max(k.kw)
+	}
+	return warmPart * b.p.typical() * kw / float64(max(1, units))
 }
 
 // size is how many steps it takes to add the worth up.
@@ -53,12 +108,28 @@ type taken struct {
 	moved           []group
 }
 
-// takeOut picks units of two to four groups by chance.
+// takeOut picks units of one to four groups by chance and, now and then, all of
+// a class that draws little: what fills up the last kW has to go before
+// something that earns more with them finds room.
 func (b *builder) takeOut(s *state, out []taken) []taken {
+	filler := -1
+	if len(b.fillers) > 0 && b.rng.IntN(3) == 0 {
+		filler = b.fillers[b.rng.IntN(len(b.fillers))]
+	}
 	want := 2 + b.rng.IntN(3)
-	for tries := 0; len(out) < want && tries < 20; tries++ {
+	if filler >= 0 {
+		want--
+	}
+	// Half of the time those that change their mode about the same time: they
+	// make room for each other.
+	at := -1
+	if b.rng.IntN(2) == 0 {
+		at = b.rng.IntN(b.p.T)
+		want += b.rng.IntN(3)
+	}
+	for tries := 0; len(out) < want && tries < 40; tries++ {
 		c := b.rng.IntN(len(s.groups))
-		if len(s.groups[c]) == 0 {
+		if len(s.groups[c]) == 0 || c == filler {
 			continue
 		}
 		g := b.rng.IntN(len(s.groups[c]))
@@ -66,11 +137,28 @@ func (b *builder) takeOut(s *state, out []taken) []taken {
 		for _, o := range out {
 			again = again || o.class == c && o.group == g
 		}
-		if k := &s.groups[c][g]; k.n > 0 && !again {
-			out = append(out, taken{class: c, group: g, n: 1 + b.rng.IntN(min(k.n, 4)), path: k.path})
+		k := &s.groups[c][g]
+		if k.n == 0 || again || at >= 0 && len(out) > 0 && !k.changes(at) {
+			continue
+		}
+		out = append(out, taken{class: c, group: g, n: 1 + b.rng.IntN(min(k.n, b.handful[c])), path: k.path})
+	}
+	if filler >= 0 {
+		for g, k := range s.groups[filler] {
+			out = append(out, taken{class: filler, group: g, n: k.n, path: k.path})
 		}
 	}
 	return out
+}
+
+// changes says whether the units of the group change their mode about t.
+func (g *group) changes(t int) bool {
+	for u := max(1, t-1); u <= t+1 && u < len(g.path); u++ {
+		if g.path[u] != g.path[u-1] {
+			return true
+		}
+	}
+	return false
 }
 
 // chancePart is 0 half of the time, else up to one and a half.
@@ -107,9 +195,10 @@ func (b *builder) putBack(s *state, o *taken, x *prices, part float64) {
 	}
 }
 
-// worthWith is the worth of the state with the units where they went.
-func (s *state) worthWith(out []taken) float64 {
-	sum := s.worth()
+// pathGain is what the units gain by their new paths, before energy, reserves
+// and demand.
+func (s *state) pathGain(out []taken) float64 {
+	sum := 0.0
 	for i := range out {
 		o := &out[i]
 		old := group{o.path, o.n, s.groups[o.class][o.group].start}

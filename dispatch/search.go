@@ -92,6 +92,16 @@ func (b *builder) search(best *state, x *prices, pool *pool, ops int, stop func(
 		b.w.ops += best.size() // to copy it, take it apart and add it up
 		try.copyFrom(best)
 		b.shake(x, y, b.rng)
+		if len(p.jobs) > 0 && b.rng.IntN(3) > 0 {
+			b.reshuffle(try, y)
+			w := try.worth()
+			if w > worth+1e-9 {
+				worth = w
+				best.copyFrom(try)
+			}
+			pool.add(try, w)
+			continue
+		}
 		for c := range try.groups {
 			try.dropGroups(c)
 		}
@@ -114,6 +124,58 @@ func (b *builder) search(best *state, x *prices, pool *pool, ops int, stop func(
 		}
 		pool.add(try, w)
 	}
+}
+
+// reshuffle takes a few jobs out, the units of their classes, and some others;
+// schedules the jobs again in the room that this leaves, at the prices y; and
+// puts the units back where they are truly worth most. All else stays as it is.
+func (b *builder) reshuffle(s *state, y *prices) {
+	jobs := b.someJobs(b.rng)
+	s.holdPeaks()
+	top := slices.Clone(s.top)
+	var classes []int
+	for _, i := range jobs {
+		s.setRuns(i, nil)
+		if c := b.p.jobs[i].class; !slices.Contains(classes, c) {
+			classes = append(classes, c)
+			s.dropGroups(c)
+		}
+	}
+	out := b.takeOut(s, nil)
+	for _, o := range out {
+		s.put(o.class, o.path, o.n, -1)
+	}
+	for t := range s.top {
+		s.top[t] = inf // the prices know of demand charges
+	}
+	b.avoid = -1
+	if b.rng.IntN(2) == 0 {
+		b.avoid = b.rng.IntN(b.p.T)
+	}
+	for _, i := range jobs {
+		b.placeJob(s, i, y)
+		b.avoid = -1
+	}
+	s.holdPeaks()
+	for t, kw := range top {
+		s.top[t] = max(s.top[t], kw)
+	}
+	b.w.whole = true
+	for i := range out {
+		b.putBack(s, &out[i], y, b.chancePart())
+	}
+	s.settle(out)
+	b.w.whole = false
+	for _, c := range classes {
+		b.placeClass(s, c, y)
+	}
+	b.w.whole = true
+	for _, c := range classes {
+		for i := 0; i < len(s.groups[c]); i++ {
+			b.polishGroup(s, c, i)
+		}
+	}
+	b.w.whole = false
 }
 
 // improve looks for the best placing of units for the jobs of s as they are:

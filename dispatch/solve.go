@@ -71,8 +71,13 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	try, y, z := p.newState(), p.newPrices(), p.newPrices()
 	y.copyFrom(root)
 	worth := best.worth()
+	tries := found.most
 	for left() > 0 && !stop() && bound > opt.enough(worth) {
-		for s := found.take(); s != nil && left() > 0; s = found.take() {
+		for range tries {
+			s := found.take()
+			if s == nil || left() <= 0 {
+				break
+			}
 			try.copyFrom(s)
 			if !b.improve(try, a, root, z, min(left(), ops/4), stop) {
 				break
@@ -84,8 +89,9 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 			}
 		}
 		b.nudge(best, y, max(min(left(), ops)/6, 1), stop)
-		b.search(best, y, found, max(ops/10, 1), stop)
+		b.search(best, y, found, max(ops/16, 1), stop)
 		worth = best.worth()
+		tries = 2
 	}
 	plan, err := p.finish(best, root, bound)
 	p.release()
