@@ -293,6 +293,26 @@ func TestWhatAPriceStopsIsNoCall(t *testing.T) {
 	}
 }
 
+// What a price stops under an order counts only as far as the order asked for it.
+func TestACallIsNoMoreThanItAsksFor(t *testing.T) {
+	w := newWorld(t, rrs(worldSpec{miners: 30, limit: sluice.Megawatt, meters: true, price: steps(30, 400)}, flat(12)))
+	w.run(50*time.Minute, 15*time.Second)
+	before := w.site.Status().Reserves[0].ReadyKW
+	limit := 0.6 * w.site.Status().LoadKW
+	w.must1(w.site.Curtail(context.Background(), site.CurtailmentOrder{Limit: sluice.WattsOfKW(limit), For: 2 * time.Hour}))
+	w.run(4*time.Minute, 15*time.Second)
+	if r := w.site.Status().Reserves[0]; r.ReadyKW < 0.97*before {
+		t.Errorf("of %.1f kW that were ready %.1f count under an order that drops some of them", before, r.ReadyKW)
+	}
+	w.run(26*time.Minute, 15*time.Second)
+	if st := w.states(); st[site.StateSleeping] != 90 {
+		t.Fatalf("states %v at 400 $/MWh", st)
+	}
+	if r := w.site.Status().Reserves[0]; r.ReadyKW > 0.42*before || r.ReadyKW < 0.38*before {
+		t.Errorf("the order dropped two fifths of %.1f kW and the price the rest, and %.1f count", before, r.ReadyKW)
+	}
+}
+
 // An order that lasts for hours is a limit, no call.
 func TestALongOrderIsNoCall(t *testing.T) {
 	w := newWorld(t, rrs(worldSpec{miners: 3, limit: sluice.Megawatt, meters: true}, flat(12)))
