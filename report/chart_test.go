@@ -201,6 +201,13 @@ func TestAreasStack(t *testing.T) {
 	if strings.Index(s, "--mining") > strings.Index(s, "--ai") {
 		t.Error("the outline is drawn over what lies in it")
 	}
+	for k, p := range got {
+		for i := 1; i < len(p); i++ {
+			if p[i][0] != p[i-1][0] && p[i][1] != p[i-1][1] {
+				t.Errorf("%s slopes from %v to %v: values hold until the next", k, p[i-1], p[i])
+			}
+		}
+	}
 	top := func(k string) (hi, lo float64) {
 		hi = math.Inf(1)
 		for _, p := range got[k] {

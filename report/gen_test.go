@@ -29,7 +29,9 @@ func anyValue() *rapid.Generator[float64] {
 
 func anyValues() *rapid.Generator[[]float64] { return rapid.SliceOfN(anyValue(), 0, 40) }
 
-func anyInk() *rapid.Generator[Ink] { return rapid.Custom(func(t *rapid.T) Ink { return Ink(rapid.IntRange(-2, int(inkEnd)+2).Draw(t, "ink")) }) }
+func anyInk() *rapid.Generator[Ink] {
+	return rapid.Custom(func(t *rapid.T) Ink { return Ink(rapid.IntRange(-2, int(inkEnd)+2).Draw(t, "ink")) })
+}
 
 func anySeries() *rapid.Generator[Series] {
 	return rapid.Custom(func(t *rapid.T) Series {
