@@ -118,11 +118,13 @@ func TestWhatAMachineHasReady(t *testing.T) {
 		asked float64 // kW, of the order
 		want  sluice.Watts
 	}{
-		"it runs":                            {running, 0, 2880},
-		"it runs under an order":             {running, 50, 2880},
-		"it wakes":                           {with(running, func(m *miner) { m.read, m.since = reads(sluice.ModeSleep, 20), now }), 50, 0},
-		"it goes down for a price":           {with(running, func(m *miner) { m.phase, m.act.expect, m.want, m.asleep = verifying, 20, sluice.ModeSleep, true }), 0, 0},
-		"it goes down for the order":         {with(running, func(m *miner) { m.phase, m.act.expect, m.want, m.asleep, m.since = verifying, 20, sluice.ModeSleep, true, now }), 50, 2980},
+		"it runs":                  {running, 0, 2880},
+		"it runs under an order":   {running, 50, 2880},
+		"it wakes":                 {with(running, func(m *miner) { m.read, m.since = reads(sluice.ModeSleep, 20), now }), 50, 0},
+		"it goes down for a price": {with(running, func(m *miner) { m.phase, m.act.expect, m.want, m.asleep = verifying, 20, sluice.ModeSleep, true }), 0, 0},
+		"it goes down for the order": {with(running, func(m *miner) {
+			m.phase, m.act.expect, m.want, m.asleep, m.since = verifying, 20, sluice.ModeSleep, true, now
+		}), 50, 2980},
 		"it sleeps for a price":              {asleep, 0, 0},
 		"it slept before the order came":     {with(asleep, func(m *miner) { m.since = began.Add(-time.Second) }), 50, 0},
 		"it sleeps for the order":            {asleep, 50, 2980},
