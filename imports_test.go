@@ -55,7 +55,6 @@ var outside = map[string][]string{
 	"config":          {"github.com/goccy/go-yaml"},
 	"device/modbus":   {"github.com/simonvetter/modbus"},
 	"sim":             {"github.com/simonvetter/modbus"},
-	"report":          {"gonum.org/v1/plot"},
 	"server":          {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":           {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 }

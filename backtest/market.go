@@ -140,7 +140,9 @@ func (m *market) advance() (moment, error) {
 		m.ended = append(m.ended, m.now)
 	}
 	x := moment{at: m.next.At, dayAhead: math.NaN()}
-	m.publish(x.at)
+	if err := m.publish(x.at); err != nil {
+		return x, err
+	}
 	if m.dayAhead != nil {
 		x.dayAhead = m.dayAhead.value(x.at)
 	}
@@ -191,15 +193,18 @@ func (m *market) advance() (moment, error) {
 }
 
 // hashprice is what holds over the step that begins at t: with bitcoin's price of
-// the last hour that ended and the network as it stands.
+// the last hour that ended and the network as it stands. Difficulty and subsidy are
+// facts of the chain at every instant; where a series gives their mean of a day,
+// the day of an adjustment is told some hours early.
 func (m *market) hashprice(t time.Time) (float64, error) {
 	if len(m.o.Site.Classes) == 0 {
 		return 0, nil
 	}
 	if m.hash != nil {
-		v, ok := m.hash.value(t)
+		at := t.Add(-m.hash.in.Step()) // a day's mean is known when the day has ended
+		v, ok := m.hash.value(at)
 		if !ok {
-			return 0, m.hash.missing(t)
+			return 0, m.hash.missing(at)
 		}
 		m.hashFrom = m.hash.origin
 		return v, nil
@@ -231,15 +236,21 @@ func (m *market) hashprice(t time.Time) (float64, error) {
 }
 
 // publish reads what is published by t.
-func (m *market) publish(t time.Time) {
+func (m *market) publish(t time.Time) error {
 	if m.dayAhead != nil {
-		m.dayAhead.until(t, m.onPublish)
-	}
-	for _, r := range m.reserves {
-		if r != nil {
-			r.until(t, nil)
+		if m.dayAhead.until(t, m.onPublish); m.dayAhead.err != nil {
+			return m.dayAhead.err
 		}
 	}
+	for _, r := range m.reserves {
+		if r == nil {
+			continue
+		}
+		if r.until(t, nil); r.err != nil {
+			return r.err
+		}
+	}
+	return nil
 }
 
 // Fetch makes the market a feed: what has been published by now, now being the

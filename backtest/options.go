@@ -40,11 +40,30 @@ type Options struct {
 
 // Terms are those on which the jobs of a trace are taken to be sold.
 type Terms struct {
-	MinHours float64       // shorter jobs are left out
-	MaxHours float64       // longer jobs are cut to it; 0: not
-	Slack    float64       // due so many times its running time after it came; below 1: never due
-	Patience time.Duration // a client whose job has not started by then goes elsewhere; 0: never
+	MinHours float64 // shorter jobs are left out
+	MaxHours float64 // longer jobs are cut to it; 0: not
+	// Slack is when a job is due: so many times its running time after it came;
+	// less than 1 counts as 1.
+	Slack float64
+	// Patience is how long a client waits for a job to start, and how long after
+	// it was due for its end; then the job is lost. 0 is a day.
+	Patience time.Duration
 }
+
+// length is how long a job runs.
+func (t Terms) length(j history.Job) time.Duration {
+	if most := time.Duration(t.MaxHours * float64(time.Hour)); most > 0 {
+		return min(j.Duration, most)
+	}
+	return j.Duration
+}
+
+func (t Terms) due(at time.Time, d time.Duration) time.Time {
+	return at.Add(time.Duration(t.Slack * float64(d)))
+}
+
+// gone is when a job's client does not want its result any more.
+func (t Terms) gone(at time.Time, d time.Duration) time.Time { return t.due(at, d).Add(t.Patience) }
 
 // Policies, in the order of a report.
 const (
@@ -82,6 +101,10 @@ func (o *Options) fill() error {
 	if !o.From.Before(o.To) {
 		return sluice.Errorf(sluice.Invalid, "the end of the range is excluded", "the range from %s to %s is empty", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
 	}
+	o.Terms.Slack = max(o.Terms.Slack, 1)
+	if o.Terms.Patience <= 0 {
+		o.Terms.Patience = 24 * time.Hour
+	}
 	if o.Banks <= 0 {
 		o.Banks = 16
 	}
@@ -96,7 +119,11 @@ func (o *Options) fill() error {
 
 // reserves are the names of what the site sells.
 func (o *Options) reserves() []string {
-	return nil
+	var out []string
+	for _, r := range o.Site.Reserves {
+		out = append(out, r.Name)
+	}
+	return out
 }
 
 // Check says whether a policy of the name exists.

@@ -11,9 +11,10 @@ import (
 func planner(policy string, o *Options) func(*dispatch.Instance) (*dispatch.Plan, error) {
 	switch policy {
 	case Always:
-		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(free(now(in, 0))) }
+		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(keep(free(now(in, 0)))) }
 	case Static:
-		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(setAside(free(now(in, 0)))) }
+		power := unitPower(o)
+		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(setAside(keep(free(now(in, 0))), power)) }
 	case LastPrice:
 		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(free(now(in, in.PriceUSDPerMW.At(0)))) }
 	}
@@ -22,10 +23,14 @@ func planner(policy string, o *Options) func(*dispatch.Instance) (*dispatch.Plan
 
 // gap is the certified gap at which the optimiser stops: far below what prices are
 // known to.
-const gap = 0.001
+const gap = 0.002
+
+// steps bounds the optimiser's work on a plan that stays further from its bound:
+// some milliseconds.
+const steps = 300_000
 
 func solve(in *dispatch.Instance) (*dispatch.Plan, error) {
-	return dispatch.Solve(in, dispatch.Options{})
+	return dispatch.Solve(in, dispatch.Options{Gap: gap, Steps: steps})
 }
 
 // now is the picture's first interval alone, at a price of power; reserves are not
@@ -74,19 +79,44 @@ func free(in *dispatch.Instance) *dispatch.Instance {
 	return in
 }
 
+// keep makes stopping any job cost more than it could save.
+func keep(in *dispatch.Instance) *dispatch.Instance {
+	for i := range in.Jobs {
+		in.Jobs[i].PreemptUSD = max(in.Jobs[i].PreemptUSD, neverUSD)
+	}
+	return in
+}
+
+const neverUSD = 100_000
+
 // setAside lets each unit of a host draw what a job's would, with or without one:
 // its power is nobody else's.
-func setAside(in *dispatch.Instance) *dispatch.Instance {
-	power := map[string]float64{}
-	for _, j := range in.Jobs {
-		power[j.Class] = max(power[j.Class], j.PowerKW)
-	}
+func setAside(in *dispatch.Instance, powerKW map[string]float64) *dispatch.Instance {
 	for i := range in.Classes {
 		for j := range in.Classes[i].Modes {
-			if m := &in.Classes[i].Modes[j]; m.Name == sluice.ModeIdle && m.PowerKW < power[in.Classes[i].Name] {
-				m.PowerKW = power[in.Classes[i].Name]
+			if m := &in.Classes[i].Modes[j]; m.Name == sluice.ModeIdle {
+				m.PowerKW = max(m.PowerKW, powerKW[in.Classes[i].Name])
 			}
 		}
 	}
 	return in
+}
+
+// unitPower is what a unit of each class of hosts draws with a job, its share of
+// the idle host in it, in kW at the meter.
+func unitPower(o *Options) map[string]float64 {
+	out := map[string]float64{}
+	for _, h := range o.Site.Hosts {
+		var idle, unit sluice.Watts
+		units := 0
+		for _, x := range h.Hosts {
+			idle += x.IdleW
+			units += x.Units
+			unit = max(unit, x.UnitW)
+		}
+		if units > 0 {
+			out[h.Name] = (float64(idle)/float64(units) + float64(unit)) * o.Site.Overhead / 1000
+		}
+	}
+	return out
 }

@@ -64,7 +64,6 @@ func run(ctx context.Context, o *Options, policy string) (*tally, []history.Find
 		if err := w.rest(ctx, x.at.Add(m.step)); err != nil {
 			return nil, nil, err
 		}
-		w.tally.stand(w)
 		w.now = x.at.Add(m.step)
 		if n%96 == 0 {
 			w.forget()
@@ -224,10 +223,12 @@ type stream struct {
 	mostOf []int
 }
 
-// waiting is a job whose client waits for it to start.
+// waiting is a job whose client waits: until start for its start, until end for
+// its end.
 type waiting struct {
-	id    string
-	until time.Time
+	id         string
+	started    bool
+	start, end time.Time
 }
 
 func openStream(o *Options, _ time.Duration) (*stream, error) {
@@ -279,14 +280,20 @@ func (s *stream) arrive(ctx context.Context, jobs *compute.Service, t time.Time)
 	}
 	keep := s.wait[:0]
 	for _, w := range s.wait {
-		switch j, err := jobs.Job(w.id); {
-		case err != nil || j.State != compute.Queued || j.Runs > 0:
-		case t.After(w.until):
-			if _, err := jobs.Cancel(ctx, t, w.id); err != nil {
-				return err
-			}
-		default:
+		if !w.started && !t.After(w.start) || w.started && !t.After(w.end) {
 			keep = append(keep, w)
+			continue
+		}
+		j, err := jobs.Job(w.id)
+		if err != nil || j.State.Ended() {
+			continue // done
+		}
+		if w.started = j.Runs > 0; w.started && !t.After(w.end) {
+			keep = append(keep, w)
+			continue
+		}
+		if _, err := jobs.Cancel(ctx, t, w.id); err != nil {
+			return err
 		}
 	}
 	s.wait = keep
@@ -327,25 +334,18 @@ func (s *stream) submit(ctx context.Context, jobs *compute.Service, j history.Jo
 	if j.Interruptible {
 		rate = h.SpotRateUSD
 	}
-	d := j.Duration
-	if most := time.Duration(s.o.Terms.MaxHours * float64(time.Hour)); most > 0 {
-		d = min(d, most)
-	}
+	d := s.o.Terms.length(j)
 	r := compute.SubmitRequest{
 		Task:   &compute.Task{Name: "job", NumNodes: 1, Run: "-", Resources: compute.Resources{Accelerator: h.Model, GPUs: j.GPUs, UseSpot: j.Interruptible}},
 		Tenant: j.User, Virtual: true, Class: h.Name, Units: j.GPUs, RateUSDHour: rate, ExpectSeconds: d.Seconds(), Interruptible: j.Interruptible,
 	}
-	if s.o.Terms.Slack >= 1 {
-		due := j.At.Add(time.Duration(s.o.Terms.Slack * float64(d)))
-		r.Deadline = &due
-	}
+	due := s.o.Terms.due(j.At, d)
+	r.Deadline = &due
 	got, err := jobs.Submit(ctx, j.At, r)
 	if err != nil {
 		return fmt.Errorf("the job of line %d: %w", j.Line, err)
 	}
-	if s.o.Terms.Patience > 0 {
-		s.wait = append(s.wait, waiting{got.ID, j.At.Add(s.o.Terms.Patience)})
-	}
+	s.wait = append(s.wait, waiting{id: got.ID, start: j.At.Add(s.o.Terms.Patience), end: s.o.Terms.gone(j.At, d)})
 	return nil
 }
 

@@ -18,6 +18,7 @@ type ahead struct {
 	origin string
 	next   *history.Row
 	done   bool
+	err    error
 }
 
 func openAhead(o *Options, q feed.Quantity, from time.Time) (*ahead, error) {
@@ -53,7 +54,7 @@ func (a *ahead) until(now time.Time, each func(from time.Time, d time.Duration, 
 		if a.next == nil {
 			r, err := a.in.Next()
 			if err != nil {
-				a.done = true
+				a.done, a.err = true, a.in.Err()
 				return
 			}
 			a.next = &r

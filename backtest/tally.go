@@ -3,7 +3,6 @@ package backtest
 import (
 	"time"
 
-	"sluice"
 	"sluice/compute"
 	"sluice/site"
 )
@@ -92,7 +91,7 @@ func (t *tally) begin(x moment) { t.settling, t.now = t.now, x }
 // settle takes a settled interval in.
 func (t *tally) settle(s site.Settled, uses []compute.Use) {
 	mining, ai := s.MiningRev.USD(), s.AIRev.USD()
-	reserve := reserveOf(s)
+	reserve := s.ReserveRev.USD()
 	energy := s.EnergyCost.USD()
 	profit := mining + ai + reserve - energy
 	t.ProfitUSD += profit
@@ -146,9 +145,6 @@ func (t *tally) spikeWeek(s site.Settled) {
 	}
 }
 
-// stand is called at the end of each step.
-func (t *tally) stand(*world) {}
-
 // job counts a job that has ended, or that stands open at the end.
 func (t *tally) job(j compute.Job, now time.Time) {
 	t.Preemptions += j.Preemptions
@@ -164,8 +160,11 @@ func (t *tally) job(j compute.Job, now time.Time) {
 	}
 }
 
-func reserveOf(s site.Settled) float64 { return 0 }
-
-func readyOf(s site.Settled) float64 { return 0 } // MWh
-
-var _ sluice.Money
+// readyOf is what stood ready for reserves, in MW·h.
+func readyOf(s site.Settled) float64 {
+	sum := 0.0
+	for _, r := range s.Interval.Reserves {
+		sum += r.ReadyWh.MWh()
+	}
+	return sum
+}

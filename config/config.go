@@ -163,6 +163,7 @@ type Trace struct {
 	File          string   `yaml:"file"`
 	Trace         string   `yaml:"trace"`         // where the file holds several
 	Every         int      `yaml:"every"`         // keep one job of so many, default 1
+	Skip          Duration `yaml:"skip"`          // of the trace's beginning is left out
 	MaxGPUs       int      `yaml:"max_gpus"`      // larger jobs are left out; 0: those that no host can hold
 	MinHours      float64  `yaml:"min_hours"`     // shorter ones are left out, default 0
 	MaxHours      float64  `yaml:"max_hours"`     // longer ones are cut to it, default 168

@@ -32,6 +32,9 @@ func (s *Site) alarm(at time.Time, sev sluice.Severity, name, subject, text, hin
 
 // clearAlarm ends an alarm. The caller holds s.mu.
 func (s *Site) clearAlarm(at time.Time, name, subject string) {
+	if len(s.alarms.open) == 0 {
+		return
+	}
 	key := name + "\x00" + subject
 	a := s.alarms.open[key]
 	if a == nil {

@@ -81,6 +81,9 @@ func (s *Site) settle(ctx context.Context, now time.Time) error {
 		s.o.Compute.Billed(uses)
 		s.acc = rest
 		s.today.add(rec)
+		if s.o.Bare {
+			continue // history is not restated
+		}
 		s.settled = append(s.settled, rec)
 		if err := s.correct(ctx, now); err != nil {
 			return err

@@ -146,6 +146,7 @@ func backtestOptions(file, data, from, to string) (backtest.Options, error) {
 			o.Site.Hosts = append(o.Site.Hosts, virtualHosts(h))
 		}
 	}
+	o.Site.Reserves = reserveSpecs(c)
 	o.Count = map[string]int{}
 	for _, m := range c.ExpandMachines() {
 		o.Count[m.Class]++
@@ -165,7 +166,7 @@ func backtestOptions(file, data, from, to string) (backtest.Options, error) {
 	}
 	if t := c.History.Jobs; t.File != "" {
 		o.Jobs = &history.JobSpec{
-			Path: dataFile(c, data, t.File), Trace: t.Trace, Repeat: true, Every: t.Every, MaxGPUs: t.MaxGPUs, InterruptibleShare: float64(t.Interruptible),
+			Path: dataFile(c, data, t.File), Trace: t.Trace, Repeat: true, Skip: time.Duration(t.Skip), Every: t.Every, MaxGPUs: t.MaxGPUs, InterruptibleShare: float64(t.Interruptible),
 		}
 		o.Terms = backtest.Terms{MinHours: t.MinHours, MaxHours: t.MaxHours, Slack: t.Slack, Patience: time.Duration(t.Patience)}
 	}
