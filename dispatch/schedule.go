@@ -13,7 +13,7 @@ type schedules struct {
 	j       *pjob
 	cost    []float64 // T
 	idle    []float64 // (T+1)×P: stopped, has run before
-	run     []float64 // (T+1)×P×(R+1): runs in this interval, with so much restart left
+	run     []float64 // (T+1)×(R+1)×P: runs in this interval, with so much restart left
 	never   []float64 // T+1
 	P, R, K int
 	count   bool    // progress matters
@@ -69,7 +69,7 @@ func (w *schedules) best() float64 {
 	}
 	switch {
 	case j.Running:
-		return max(w.run[min(j.RestartLeft, T)], w.stop(0, 0))
+		return max(w.run[w.at(0, 0, min(j.RestartLeft, T))], w.stop(0, 0))
 	case j.started:
 		return w.idle[0]
 	}
@@ -85,34 +85,59 @@ func (w *schedules) backward(t, again int) {
 	if t+1 < T {
 		stopping, halted = -j.PreemptUSD-w.late(t+1), w.idle[(t+2)*P:(t+3)*P]
 	}
-	idleNext := w.idle[(t+1)*P : (t+2)*P]
-	next, now := w.run[(t+1)*P*K:(t+2)*P*K], w.run[t*P*K:(t+1)*P*K]
 	wait, gain := -w.cost[t]-late, j.gain-w.cost[t]-late
 	top := min(P, t+1) // no more progress than intervals gone by
-	for q := range top {
-		stop := stopping + halted[q]
-		for r := K - 1; r > 0; r-- {
-			now[q*K+r] = wait + max(next[q*K+r-1], stop)
+	for r := K - 1; r > 0; r-- {
+		next := w.run[((t+1)*K+r-1)*P:][:top]
+		now := w.run[(t*K+r)*P:][:top]
+		for q, on := range next {
+			if stop := stopping + halted[q]; stop > on {
+				on = stop
+			}
+			now[q] = wait + on
 		}
-		switch {
-		case !w.count:
-			now[0] = gain + max(next[0], stop)
-		case q+1 == P:
-			now[q*K] = gain
-		default:
-			now[q*K] = gain + max(next[(q+1)*K], stopping+halted[q+1])
+	}
+	now := w.run[t*K*P:][:top]
+	switch next := w.run[(t+1)*K*P:][:P]; {
+	case !w.count:
+		now[0] = gain + max(next[0], stopping+halted[0])
+	default:
+		made := min(top, P-1)
+		next, halted := next[1:made+1], halted[1:made+1]
+		for q, on := range next {
+			if stop := stopping + halted[q]; stop > on {
+				on = stop
+			}
+			now[q] = gain + on
 		}
-		best := idleNext[q] - late
-		if t >= j.Earliest {
-			best = max(best, now[q*K+again])
+		if top == P {
+			now[P-1] = gain
 		}
-		w.idle[t*P+q] = best
+	}
+	idle, idleNext := w.idle[t*P:][:top], w.idle[(t+1)*P:][:top]
+	if t >= j.Earliest {
+		start := w.run[(t*K+again)*P:][:top]
+		for q, v := range idleNext {
+			v -= late
+			if x := start[q]; x > v {
+				v = x
+			}
+			idle[q] = v
+		}
+	} else {
+		for q, v := range idleNext {
+			idle[q] = v - late
+		}
 	}
 	w.never[t] = w.never[t+1] - late
 	if t >= j.Earliest {
 		w.never[t] = max(w.never[t], now[0])
 	}
 }
+
+// at is where the value lies of running in interval t with progress q and so
+// much restart left.
+func (w *schedules) at(t, q, r int) int { return (t*w.K+r)*w.P + q }
 
 // stop is the value of stopping at the start of t with progress q. At the end
 // of the horizon all is over, and it is no stop.
@@ -139,11 +164,11 @@ func (w *schedules) trace(out []span) []span {
 		}
 		return out
 	}
-	P, K := w.P, w.K
+	P := w.P
 	t, q := 0, 0
 	ran := j.started
 	if j.Running {
-		if w.run[min(j.RestartLeft, T)] >= w.stop(0, 0) {
+		if w.run[w.at(0, 0, min(j.RestartLeft, T))] >= w.stop(0, 0) {
 			out = append(out, span{0, 0})
 			t, q = w.follow(0, 0, min(j.RestartLeft, T))
 			out[0].to = t
@@ -157,11 +182,11 @@ func (w *schedules) trace(out []span) []span {
 		r := 0
 		if ran {
 			r = min(j.RestartIntervals, T)
-			if t < j.Earliest || w.run[(t*P+q)*K+r] < -w.late(t)+w.idle[(t+1)*P+q] {
+			if t < j.Earliest || w.run[w.at(t, q, r)] < -w.late(t)+w.idle[(t+1)*P+q] {
 				t++
 				continue
 			}
-		} else if t < j.Earliest || w.run[t*P*K] < -w.late(t)+w.never[t+1] {
+		} else if t < j.Earliest || w.run[w.at(t, 0, 0)] < -w.late(t)+w.never[t+1] {
 			t++
 			continue
 		}
@@ -180,7 +205,7 @@ func (w *schedules) trace(out []span) []span {
 // follow runs on from t until the best schedule stops, and returns when and
 // with what progress.
 func (w *schedules) follow(t, q, r int) (int, int) {
-	P, K := w.P, w.K
+	P := w.P
 	for {
 		if r > 0 {
 			r--
@@ -191,7 +216,7 @@ func (w *schedules) follow(t, q, r int) (int, int) {
 		if w.count && q == P || t >= w.p.T {
 			return t, q
 		}
-		if w.run[(t*P+q)*K+r] < w.stop(t, q) {
+		if w.run[w.at(t, q, r)] < w.stop(t, q) {
 			return t, q
 		}
 	}
