@@ -116,70 +116,85 @@ func (p *problem) follow(t int) {
 	}
 }
 
-// split takes the highest branch apart until the gap is closed, the best plan
-// cannot be told from the bound, or the steps are spent. It returns the bound.
-func (b *builder) split(best *state, a *ascent, pool *pool, ops int, stop func() bool) float64 {
-	p := b.p
-	worth := best.worth()
-	try := p.newState()
-	root := &branch{bound: a.bound, fix: slices.Clone(p.fix), x: p.newPrices(), share: a.shares()}
+// tree is all plans, in parts.
+type tree struct {
+	b      *builder
+	root   *branch
+	leaves []*branch
+	closed float64 // the highest bound of the parts in which no plan is better
+	try    *state
+}
+
+// newTree is one part, with what a has found of it.
+func (b *builder) newTree(a *ascent) *tree {
+	root := &branch{bound: a.bound, fix: slices.Clone(b.p.fix), x: b.p.newPrices(), share: a.shares()}
 	root.x.copyFrom(a.best)
-	leaves := []*branch{root}
-	used := func() int { return a.ops() + b.ops() }
-	defer func() {
-		p.fix = root.fix
-		a.best.copyFrom(root.x)
-	}()
-	top := func() int {
-		at := 0
-		for i := range leaves {
-			if leaves[i].bound > leaves[at].bound {
-				at = i
-			}
-		}
-		return at
+	return &tree{b: b, root: root, leaves: []*branch{root}, closed: -inf, try: b.p.newState()}
+}
+
+// bound is a bound on all plans.
+func (t *tree) bound() float64 {
+	bound := t.closed
+	for _, l := range t.leaves {
+		bound = max(bound, l.bound)
 	}
-	done := -inf // the bounds of the branches that were closed
-	for end := used() + ops; len(leaves) > 0 && used() < end && !stop(); {
-		at := top()
-		up := leaves[at]
-		if up.bound <= worth+closeEnough*max(1, abs(worth)) {
-			break
+	return bound
+}
+
+// highest returns the number of the leaf with the highest bound, -1 where none
+// is left.
+func (t *tree) highest() int {
+	at := -1
+	for i := range t.leaves {
+		if at < 0 || t.leaves[i].bound > t.leaves[at].bound {
+			at = i
 		}
-		j, t := p.choose(up)
-		if j < 0 {
-			break
+	}
+	return at
+}
+
+// grow takes the highest leaf apart until the gap is closed, or the steps are
+// spent. best takes the best plan that comes up on the way.
+func (t *tree) grow(best *state, a *ascent, pool *pool, ops int, stop func() bool) {
+	b, p := t.b, t.b.p
+	worth := best.worth()
+	used := func() int { return a.ops() + b.ops() }
+	defer func() { p.fix = t.root.fix }()
+	for end := used() + ops; used() < end && !stop(); {
+		at := t.highest()
+		if at < 0 || t.leaves[at].bound <= worth+closeEnough*max(1, abs(worth)) {
+			return
 		}
-		leaves = slices.Delete(leaves, at, at+1)
+		up := t.leaves[at]
+		job, when := p.choose(up)
+		if job < 0 {
+			return
+		}
+		t.leaves = slices.Delete(t.leaves, at, at+1)
 		for _, v := range []fixed{forced, banned} {
 			p.fix = slices.Clone(up.fix)
-			p.decide(j, t, v)
+			p.decide(job, when, v)
 			if v == forced {
-				p.follow(t)
+				p.follow(when)
 			}
 			a.restart(up.x)
 			a.runTo(branchSteps, 0.06, 0.004, worth, stop)
 			leaf := &branch{bound: min(up.bound, a.bound), fix: p.fix, x: p.newPrices(), share: a.shares()}
 			leaf.x.copyFrom(a.best)
 			if leaf.bound <= worth {
-				done = max(done, leaf.bound)
+				t.closed = max(t.closed, leaf.bound)
 				continue
 			}
-			leaves = append(leaves, leaf)
-			b.build(try, leaf.x)
-			w := try.worth()
-			pool.add(try, w)
+			t.leaves = append(t.leaves, leaf)
+			b.build(t.try, leaf.x)
+			w := t.try.worth()
+			pool.add(t.try, w)
 			if w > worth+1e-9 {
 				worth = w
-				best.copyFrom(try)
+				best.copyFrom(t.try)
 			}
 		}
 	}
-	bound := done
-	for _, l := range leaves {
-		bound = max(bound, l.bound)
-	}
-	return bound
 }
 
 const (

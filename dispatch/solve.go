@@ -65,21 +65,25 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	b.build(best, root)
 	found := &pool{seen: map[string]bool{}, most: 6}
 	found.add(best, best.worth())
-	if len(p.jobs) > 0 && left() > ops/4 {
-		bound = b.split(best, a, found, left()/3, stop)
-	}
+	all := b.newTree(a)
 	try, y, z := p.newState(), p.newPrices(), p.newPrices()
 	y.copyFrom(root)
 	worth := best.worth()
-	tries := found.most
-	for left() > 0 && !stop() && bound > opt.enough(worth) {
+	// Rounds get longer: a greater effort begins as a smaller one does, and goes
+	// on where that ends.
+	for slice, tries := solveOps/8, found.most; left() > 0 && !stop() && bound > opt.enough(worth); slice, tries = min(2*slice, solveOps), 2 {
+		if len(p.jobs) > 0 {
+			all.grow(best, a, found, min(slice, left()), stop)
+			bound = all.bound()
+			worth = best.worth()
+		}
 		for range tries {
 			s := found.take()
 			if s == nil || left() <= 0 {
 				break
 			}
 			try.copyFrom(s)
-			if !b.improve(try, a, root, z, min(left(), ops/4), stop) {
+			if !b.improve(try, a, root, z, min(left()*3/4, 4*solveOps), stop) {
 				break
 			}
 			if w := try.worth(); w > worth+1e-9 {
@@ -88,10 +92,9 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 				y.copyFrom(z)
 			}
 		}
-		b.nudge(best, y, max(min(left(), ops)/6, 1), stop)
-		b.search(best, y, found, max(ops/16, 1), stop)
+		b.nudge(best, y, max(1, min(2*slice, left())), stop)
+		b.search(best, y, found, max(1, min(slice, left())), stop)
 		worth = best.worth()
-		tries = 2
 	}
 	plan, err := p.finish(best, root, bound)
 	p.release()

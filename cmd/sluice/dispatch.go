@@ -17,7 +17,7 @@ import (
 
 // solveEffort is how much longer than a controller, which plans every few
 // minutes, the command tries.
-const solveEffort = 16
+const solveEffort = 10
 
 // effortTime is about how long a unit of effort takes on one core.
 const effortTime = 30 * time.Millisecond
