@@ -41,7 +41,7 @@ func banks(c site.ClassSpec, n, most int, now func() time.Time) (site.ClassSpec,
 			strongest = i
 		}
 	}
-	c.Modes = modes
+	c.Modes, c.Stands = modes, share
 	var specs []site.MinerSpec
 	var all []*bank
 	for i := range k {

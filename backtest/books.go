@@ -15,8 +15,8 @@ type books struct {
 	settled func(site.Settled, []compute.Use)
 }
 
-func (b *books) LoadSite(context.Context) (site.Saved, error)  { return site.Saved{}, nil }
-func (b *books) SaveTurn(context.Context, site.Turn) error     { return nil }
+func (b *books) LoadSite(context.Context) (site.Saved, error) { return site.Saved{}, nil }
+func (b *books) SaveTurn(context.Context, site.Turn) error    { return nil }
 func (b *books) Settlements(context.Context, time.Time, time.Time) ([]site.Settled, error) {
 	return nil, nil
 }

@@ -170,14 +170,15 @@ func (m *market) advance() (moment, error) {
 		if x.hash, err = m.hashprice(x.at); err != nil {
 			return x, err
 		}
-		for _, r := range m.reserves {
-			v := 0.0
-			if r != nil {
-				if p := r.value(x.at); !math.IsNaN(p) {
-					v = math.Max(0, p)
-				}
+		for i, r := range m.reserves {
+			x.reserve = append(x.reserve, m.o.Site.Reserves[i].USDPerMWh)
+			if r == nil {
+				continue
 			}
-			x.reserve = append(x.reserve, v)
+			if p := r.value(x.at); !math.IsNaN(p) {
+				r.last = math.Max(0, p)
+			}
+			x.reserve[i] = r.last // the last value holds where none is known, as with the site
 		}
 	}
 	m.now = x

@@ -40,6 +40,12 @@ func (r *Report) table() *report.Table {
 			capture = *p.Capture
 		}
 		row := []any{p.Name, p.ProfitUSD, capture, p.MiningUSD, p.AIUSD, p.ReserveUSD, p.EnergyUSD, p.EnergyMWh, p.HoursMined, p.GPUHours, p.JobsLate, p.JobsLost, p.Preemptions, p.Switches}
+		if p.Name == Hindsight { // a bound has no parts
+			row = []any{p.Name, p.ProfitUSD, capture}
+			for len(row) < len(t.Columns) {
+				row = append(row, math.NaN())
+			}
+		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t
@@ -171,6 +177,8 @@ func (r *Report) bars() []report.Chart {
 	return []report.Chart{b}
 }
 
+var inkOf = map[string]report.Ink{Sluice: report.First, Always: report.Second, Static: report.Third, LastPrice: report.Fourth}
+
 // profits is the profit since the start of each policy.
 func (r *Report) profits() report.Chart {
 	c := &report.Timeline{Title: "Profit since the start, by policy", Text: "Below: the mean price of each day. The axis of prices bends, so that a day of 20 and one of 5,000 $/MWh can both be read."}
@@ -182,7 +190,7 @@ func (r *Report) profits() report.Chart {
 			continue
 		}
 		sum := 0.0
-		s := report.Series{Name: p.Name}
+		s := report.Series{Name: p.Name, Ink: inkOf[p.Name]}
 		first := len(c.At) == 0
 		var prices []float64
 		for _, d := range days {

@@ -14,9 +14,13 @@ func planner(policy string, o *Options) func(*dispatch.Instance) (*dispatch.Plan
 		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(keep(free(now(in, 0)))) }
 	case Static:
 		power := unitPower(o)
-		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(setAside(keep(free(now(in, 0))), power)) }
+		return func(in *dispatch.Instance) (*dispatch.Plan, error) {
+			return solve(setAside(keep(free(now(in, 0))), power))
+		}
 	case LastPrice:
-		return func(in *dispatch.Instance) (*dispatch.Plan, error) { return solve(free(now(in, in.PriceUSDPerMW.At(0)))) }
+		return func(in *dispatch.Instance) (*dispatch.Plan, error) {
+			return solve(free(now(in, in.PriceUSDPerMW.At(0))))
+		}
 	}
 	return solve
 }

@@ -79,6 +79,9 @@ func run(ctx context.Context, o *Options, policy string) (*tally, []history.Find
 	if err := w.turn(ctx, w.now); err != nil {
 		return nil, nil, err
 	}
+	if fan.stop(); fan.err != nil && !errors.Is(fan.err, context.Canceled) {
+		return nil, nil, fmt.Errorf("forecast: %w", fan.err)
+	}
 	w.end()
 	if o.Progress != nil {
 		o.Progress(policy, total, total)
@@ -220,7 +223,8 @@ type stream struct {
 	done   bool
 	share  []float64 // of each class of hosts, by its units: how many jobs it is short of
 	wait   []waiting
-	mostOf []int
+	mostOf []int // units of the largest host of each class
+	given  int
 }
 
 // waiting is a job whose client waits: until start for its start, until end for
@@ -362,6 +366,8 @@ func late(j compute.Job, now time.Time) bool {
 }
 
 // lost says whether the job's client has left.
-func lost(j compute.Job) bool { return j.State == compute.Cancelled || j.State == compute.Lost || j.State == compute.Failed }
+func lost(j compute.Job) bool {
+	return j.State == compute.Cancelled || j.State == compute.Lost || j.State == compute.Failed
+}
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }

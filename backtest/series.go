@@ -17,6 +17,7 @@ type ahead struct {
 	usdPer float64
 	origin string
 	next   *history.Row
+	last   float64 // value
 	done   bool
 	err    error
 }

@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"encoding/json"
 	"time"
 
 	"sluice/compute"
@@ -8,7 +9,7 @@ import (
 )
 
 // Result is what a policy made of the range. All money is USD. Profit is mining +
-// AI + reserves − energy.
+// AI + reserves − energy. Of hindsight, a bound, nothing but the profit is known.
 type Result struct {
 	Name        string   `json:"name"`
 	ProfitUSD   float64  `json:"profit_usd"`
@@ -26,6 +27,28 @@ type Result struct {
 	Preemptions int      `json:"preemptions"`  // of jobs
 	Switches    float64  `json:"switches"`     // machines that changed their mode
 	Seconds     float64  `json:"wall_seconds"` // that it took
+}
+
+// MarshalJSON writes null for what is not known of a bound.
+func (r Result) MarshalJSON() ([]byte, error) {
+	type plain Result
+	if r.Name != Hindsight {
+		return json.Marshal(plain(r))
+	}
+	b, err := json.Marshal(plain(r))
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return nil, err
+	}
+	for k := range fields {
+		if k != "name" && k != "profit_usd" && k != "capture" && k != "wall_seconds" {
+			fields[k] = nil
+		}
+	}
+	return json.Marshal(fields)
 }
 
 // Day is a day's sums, UTC.

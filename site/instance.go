@@ -109,7 +109,8 @@ func (s *Site) limitOver(x *node, from, to time.Time) sluice.Watts {
 func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Time, fixed map[*node]sluice.Watts, moves bool) {
 	steps := func(d time.Duration) int { return max(1, int((d+s.o.Step-1)/s.o.Step)) }
 	d := dispatch.Class{Name: c.spec.Name, Node: c.node.spec.Name, Initial: map[string]int{}}
-	early := earlyUSD
+	stands := max(c.spec.Stands, 1)
+	early := earlyUSD * stands
 	for i, m := range c.modes {
 		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), ShedKW: s.sheds(c, m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
 		if i == 0 {
@@ -119,11 +120,11 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 		d.Modes = append(d.Modes, dm)
 	}
 	for i := 1; i < len(c.modes); i++ {
-		d.Switches = append(d.Switches, dispatch.Switch{From: sluice.ModeSleep, To: c.modes[i].Name, USD: wakeUSD, LostMinutes: c.spec.WakeTime.Minutes()})
+		d.Switches = append(d.Switches, dispatch.Switch{From: sluice.ModeSleep, To: c.modes[i].Name, USD: wakeUSD * stands, LostMinutes: c.spec.WakeTime.Minutes()})
 		for j := 1; j < len(c.modes); j++ {
 			if i != j {
 				// A new profile settles faster than a wake.
-				d.Switches = append(d.Switches, dispatch.Switch{From: c.modes[j].Name, To: c.modes[i].Name, USD: wakeUSD / 4, LostMinutes: c.spec.WakeTime.Minutes() / 4})
+				d.Switches = append(d.Switches, dispatch.Switch{From: c.modes[j].Name, To: c.modes[i].Name, USD: wakeUSD / 4 * stands, LostMinutes: c.spec.WakeTime.Minutes() / 4})
 			}
 		}
 	}

@@ -27,6 +27,7 @@ type ClassSpec struct {
 	Modes             []sluice.Mode // sleep among them; power at the plug
 	MinOn, MinOff     time.Duration // least time awake and asleep
 	WakeTime          time.Duration // from the command to full hashrate
+	Stands            float64       // how many machines each miner stands for, where it is a bank of them; 0: one
 }
 
 // MinerSpec is one miner.
