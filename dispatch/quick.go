@@ -5,8 +5,109 @@ package dispatch
 // first prices are tried at once: one pass over jobs and classes gives the
 // bound at these prices and a plan made at them.
 
-// quick builds a plan in s, which is empty, at the prices x, and returns it with
-// the bound at these prices.
+// first makes a plan in best, which is empty, and finds a bound, as long as the
+// two are further apart than is good enough and ops steps are not spent. x are
+// the prices to begin with, and takes those that were best.
+func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func() bool) (bound float64) {
+	p := b.p
+	bound = b.quick(best, x)
+	if bound <= opt.enough(best.worth()) {
+		return bound
+	}
+	y := p.pricesIn(&p.numbers)
+	if b.fillUp(best, x, y, bound, opt); bound <= opt.enough(best.worth()) || opt.Gap <= 0 {
+		return bound
+	}
+	a, try := p.newAscent(x), p.newState()
+	defer func() {
+		x.copyFrom(a.best)
+		b.w.ops += a.ops()
+	}()
+	a.evaluate()
+	bound = min(bound, a.bound)
+	b.queue(best, a.now)
+	a.evaluate()
+	worth := best.worth()
+	for rate := 0.08; a.ops()+b.ops() < ops && !stop(); rate = max(0.01, rate*0.7) {
+		a.runTo(quickSteps, rate, rate/2, worth, stop)
+		if bound = min(bound, a.bound); bound <= opt.enough(worth) {
+			break
+		}
+		try.empty()
+		x.copyFrom(a.best)
+		x.spread(p)
+		b.quick(try, x)
+		b.fillUp(try, x, y, bound, opt)
+		if w := try.worth(); w > worth {
+			worth = w
+			best.copyFrom(try)
+		}
+		if bound <= opt.enough(worth) {
+			break
+		}
+	}
+	return bound
+}
+
+// quickSteps is how many steps of ascent are made between one plan and the next.
+const quickSteps = 6
+
+// fillUp fills power that is left, at lower and lower prices of it, so that who
+// brings most comes first, until the plan is good enough. y is for its use.
+func (b *builder) fillUp(s *state, x, y *prices, bound float64, opt *Options) {
+	some := false
+	for _, row := range x.node {
+		some = some || row != nil
+	}
+	for _, part := range []float64{0.99, 0.97, 0.93, 0.85, 0.65} {
+		if !some || bound <= opt.enough(s.worth()) {
+			return
+		}
+		y.copyFrom(x)
+		for _, row := range y.node {
+			for t := range row {
+				row[t] *= part
+			}
+		}
+		y.spread(b.p)
+		b.fill(s, y)
+	}
+}
+
+// queue raises the price of a unit where jobs wait in plan s: one unit more
+// would have each of them done a little sooner.
+func (b *builder) queue(s *state, x *prices) {
+	p := b.p
+	for c := range p.class {
+		k := &p.class[c]
+		for t := 0; k.hasJob && t < p.T; t++ {
+			late := 0.0
+			for _, i := range k.jobs {
+				runs := s.runs[i]
+				if j := &p.jobs[i]; t >= j.deadline && (len(runs) == 0 || runs[0].from > t) {
+					late += j.LateUSDPerInterval
+				}
+			}
+			x.hold[c][t] += 0.7 * late / float64(max(1, k.count))
+		}
+	}
+}
+
+// empty takes everything out of the plan.
+func (s *state) empty() {
+	for c := range s.groups {
+		s.dropGroups(c)
+	}
+	for i := range s.runs {
+		s.setRuns(i, nil)
+	}
+	for t := range s.top {
+		s.top[t] = inf
+	}
+}
+
+// quick builds a plan in s, which is empty, at the prices x, and returns the
+// bound at these prices.
 func (b *builder) quick(s *state, x *prices) (bound float64) {
 	p := b.p
 	r := response{shed: p.numbers.take(p.T)}

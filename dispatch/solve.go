@@ -47,26 +47,32 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	p := compile(in)
 	x, b := p.firstPrices(), p.newBuilder(stop)
 	best := p.newState()
-	if bound := b.quick(best, x); bound <= opt.enough(best.worth()) {
-		plan, err := p.finish(best, x, bound)
-		p.release()
-		return plan, bound, err
-	}
 	ops := solveOps * max(1, opt.Effort)
 	if opt.Steps > 0 {
 		ops = opt.Steps
 	}
+	bound := b.first(best, x, &opt, min(ops, solveOps/10), stop)
+	if bound <= opt.enough(best.worth()) || opt.Steps > 0 && b.ops() >= ops {
+		plan, err := p.finish(best, x, bound)
+		p.release()
+		return plan, bound, err
+	}
 	a := p.newAscent(x)
 	left := func() int { return ops - a.ops() - b.ops() }
 	a.run(ops/4, 0.3, 0.003, stop)
-	bound := a.bound
+	bound = min(bound, a.bound)
 	root := p.newPrices()
 	root.copyFrom(a.best)
-	b.build(best, root)
 	found := &pool{seen: map[string]bool{}, most: 6}
 	found.add(best, best.worth())
+	try := p.newState()
+	b.build(try, root)
+	found.add(try, try.worth())
+	if try.worth() > best.worth() {
+		best.copyFrom(try)
+	}
 	all := b.newTree(a)
-	try, y, z := p.newState(), p.newPrices(), p.newPrices()
+	y, z := p.newPrices(), p.newPrices()
 	y.copyFrom(root)
 	worth := best.worth()
 	// Rounds get longer: a greater effort begins as a smaller one does, and goes

@@ -139,12 +139,15 @@ func (s tinySite) history(seed uint64, n int) []*Instance {
 	return out
 }
 
+// tinyOptions is how a backtest solves.
+var tinyOptions = Options{Gap: 0.001, Steps: 250_000}
+
 func benchmarkTiny(b *testing.B, s tinySite) {
 	ins := s.history(1, 96)
 	i := 0
 	gap, worst, usd := 0.0, 0.0, 0.0
 	for b.Loop() {
-		p, err := Solve(ins[i%len(ins)], Options{})
+		p, err := Solve(ins[i%len(ins)], tinyOptions)
 		if err != nil {
 			b.Fatal(err)
 		}
