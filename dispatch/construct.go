@@ -26,7 +26,17 @@ type builder struct {
 }
 
 func (p *problem) newBuilder(stop func() bool) *builder {
-	return &builder{p: p, avoid: -1, stop: stop, path: make([]uint8, p.T), x: p.newPrices(), rng: rand.New(rand.NewPCG(1, 2))}
+	b := p.spare
+	if p.spare = nil; b == nil {
+		b = new(builder)
+	}
+	*b = builder{
+		p: p, avoid: -1, stop: stop, x: p.pricesIn(&p.numbers), rng: rand.New(rand.NewPCG(1, 2)), path: grow(b.path, p.T),
+		w:     paths{reward: b.w.reward, value: b.w.value, leave: b.w.leave, to: b.w.to, enter: b.w.enter},
+		plans: schedules{cost: b.plans.cost, idle: b.plans.idle, run: b.plans.run, never: b.plans.never},
+		base:  b.base, space: b.space, spans: b.spans, lanes: b.lanes,
+	}
+	return b
 }
 
 // placeJobs schedules the given jobs one after the other, in that order, at the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"sluice"
 )
@@ -21,10 +22,12 @@ func (in *Instance) Evaluate(p *Plan) (objectiveUSD float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := e.verdict(p, over); err != nil {
+	err, usd := e.verdict(p, over), e.usd
+	evaluations.Put(e)
+	if err != nil {
 		return 0, err
 	}
-	return e.usd, nil
+	return usd, nil
 }
 
 // verdict says whether what is over its limit had to be, and is listed.
@@ -84,15 +87,23 @@ type evaluation struct {
 	could                []bool    // by node: something in its subtree is above its least power
 	parent               []int     // by node, -1: the root
 	root                 int
+	numbers              []float64 // those of jobKW, shed and load
 }
+
+// evaluations are those done with.
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 
 func newEvaluation(in *Instance) *evaluation {
 	T, C, N := in.Intervals, len(in.Classes), len(in.Nodes)
-	numbers := make([]float64, T*(1+C+N))
-	e := &evaluation{
+	e := evaluations.Get().(*evaluation)
+	numbers, held, could, parent := grow(e.numbers, T*(1+C+N)), grow(e.held, T*C), grow(e.could, T*N), grow(e.parent, N)
+	clear(numbers)
+	clear(held)
+	clear(could)
+	*e = evaluation{
+		numbers: numbers, held: held, could: could, parent: parent,
 		in: in, T: T, h: in.StepMinutes / 60, nodes: in.nodeNames(), classes: in.classNames(), jobs: in.jobNames(),
-		shed: numbers[:T], jobKW: numbers[T : T*(1+C)], load: numbers[T*(1+C):], held: make([]int, T*C), could: make([]bool, T*N),
-		parent: make([]int, N),
+		shed: numbers[:T], jobKW: numbers[T : T*(1+C)], load: numbers[T*(1+C):],
 	}
 	for i := range in.Nodes {
 		if e.parent[i] = -1; in.Nodes[i].Parent == "" {

@@ -32,9 +32,11 @@ type merits struct {
 // merit sets the prices of nodes, reserves and units that jobs hold, given
 // those of peaks.
 func (p *problem) merit(x *prices) {
-	m := merits{p: p, used: p.numbers.take(len(p.nodes)), cut: p.numbers.take(len(p.nodes)), busy: make([][]float64, len(p.class))}
+	m := &p.merits
+	*m = merits{p: p, used: p.numbers.take(len(p.nodes)), cut: p.numbers.take(len(p.nodes)), segments: m.segments, modes: m.modes, busy: grow(m.busy, len(p.class))}
 	varies := false
 	for c := range p.class {
+		m.busy[c] = nil
 		varies = varies || p.class[c].varies
 		if p.class[c].hasJob {
 			m.busy[c] = p.wanted(c)

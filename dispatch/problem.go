@@ -28,8 +28,9 @@ type problem struct {
 	numbers   slab[float64]
 	ints      slab[int]
 	series    slab[Series]
-	bytes     slab[uint8]
-	sheddable float64 // kW that all units together could ever drop
+	merits    merits
+	spare     *builder // one done with
+	sheddable float64  // kW that all units together could ever drop
 }
 
 type pnode struct {
@@ -115,7 +116,7 @@ func compile(given *Instance) *problem {
 	*p = problem{
 		in: &in, T: in.Intervals, h: in.StepMinutes / 60,
 		nodes: p.nodes[:0], class: p.class[:0], jobs: p.jobs[:0], worth: p.worth[:0], fix: p.fix[:0],
-		numbers: p.numbers, ints: p.ints, series: p.series, bytes: p.bytes,
+		numbers: p.numbers, ints: p.ints, series: p.series, merits: p.merits, spare: p.spare,
 	}
 	p.energy = p.numbers.take(p.T)
 	for t := range p.energy {
@@ -205,15 +206,16 @@ var problems = sync.Pool{New: func() any { return new(problem) }}
 // keepNumbers is up to what size a problem's memory is kept for the next.
 const keepNumbers = 1 << 20
 
-// release gives the problem's memory back. Nothing made of it may be used then.
-func (p *problem) release() {
+// release gives the problem's memory back, and that of its builder. Nothing
+// made of them may be used then.
+func (p *problem) release(b *builder) {
 	if len(p.numbers.all) > keepNumbers {
 		return
 	}
+	p.spare = b
 	p.numbers.reset()
 	p.ints.reset()
 	p.series.reset()
-	p.bytes.reset()
 	problems.Put(p)
 }
 

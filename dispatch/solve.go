@@ -54,7 +54,7 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	bound := b.first(best, x, &opt, min(ops, solveOps/10), stop)
 	if bound <= opt.enough(best.worth()) || opt.Steps > 0 && b.ops() >= ops {
 		plan, err := p.finish(best, x, bound)
-		p.release()
+		p.release(b)
 		return plan, bound, err
 	}
 	a := p.newAscent(x)
@@ -103,7 +103,7 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 		worth = best.worth()
 	}
 	plan, err := p.finish(best, root, bound)
-	p.release()
+	p.release(b)
 	return plan, bound, err
 }
 
@@ -127,7 +127,9 @@ func (p *problem) finish(s *state, x *prices, bound float64) (*Plan, error) {
 		bound := max(bound, e.usd)
 		plan.BoundUSD = &bound
 	}
-	if err := e.verdict(plan, over); err != nil {
+	err = e.verdict(plan, over)
+	evaluations.Put(e)
+	if err != nil {
 		return nil, fmt.Errorf("checking the plan that was made: %w", err)
 	}
 	return plan, nil

@@ -22,13 +22,15 @@ type state struct {
 }
 
 func (p *problem) newState() *state {
-	s := &state{p: p, shed: make([]float64, p.T), top: make([]float64, p.T)}
+	var of slab[float64]
+	of.reserve((len(p.nodes) + 2) * p.T)
+	s := &state{p: p, shed: of.take(p.T), top: of.take(p.T)}
 	s.load = make([][]float64, len(p.nodes))
 	s.hold = make([][]int, len(p.class))
 	s.groups = make([][]group, len(p.class))
 	s.runs = make([][]span, len(p.jobs))
 	for n := range s.load {
-		s.load[n] = make([]float64, p.T)
+		s.load[n] = of.take(p.T)
 		for t := range s.load[n] {
 			s.load[n][t] = p.nodes[n].floor
 		}
