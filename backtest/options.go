@@ -28,8 +28,8 @@ type Options struct {
 	Terms Terms
 
 	From, To time.Time // half-open; whole steps of the real-time series
-	// Banks is the most machines that stand for one class, default 16: a class of
-	// 400 miners is 16 banks of 25.
+	// Banks is how many machines stand for all miners, default 96: of a site of
+	// twelve classes each is 8 banks.
 	Banks int
 	// Learn is how much history before From the forecast may learn from, default
 	// four years. What lies before it is not read.
@@ -106,7 +106,7 @@ func (o *Options) fill() error {
 		o.Terms.Patience = 24 * time.Hour
 	}
 	if o.Banks <= 0 {
-		o.Banks = 16
+		o.Banks = 96
 	}
 	if o.Learn <= 0 {
 		o.Learn = 4 * 365 * 24 * time.Hour

@@ -179,7 +179,9 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 	if err := s.recover(ctx, now); err != nil {
 		return nil, err
 	}
-	s.publish(now)
+	if !o.Bare {
+		s.publish(now)
+	}
 	return s, nil
 }
 
