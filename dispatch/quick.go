@@ -15,7 +15,13 @@ func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func
 		return bound
 	}
 	y := p.pricesIn(&p.numbers)
-	if b.fillUp(best, x, y, bound, opt); bound <= opt.enough(best.worth()) || opt.Gap <= 0 {
+	if b.queue(best, x) {
+		x.spread(p)
+		best.empty()
+		bound = min(bound, b.quick(best, x))
+	}
+	b.fillUp(best, x, y, bound, opt)
+	if bound <= opt.enough(best.worth()) || opt.Gap <= 0 {
 		return bound
 	}
 	a, try := p.newAscent(x), p.newState()
@@ -23,9 +29,6 @@ func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func
 		x.copyFrom(a.best)
 		b.w.ops += a.ops()
 	}()
-	a.evaluate()
-	bound = min(bound, a.bound)
-	b.queue(best, a.now)
 	a.evaluate()
 	worth := best.worth()
 	for rate := 0.08; a.ops()+b.ops() < ops && !stop(); rate = max(0.01, rate*0.7) {
@@ -59,7 +62,7 @@ func (b *builder) fillUp(s *state, x, y *prices, bound float64, opt *Options) {
 	for _, row := range x.node {
 		some = some || row != nil
 	}
-	for _, part := range []float64{0.99, 0.97, 0.93, 0.85, 0.65} {
+	for _, part := range []float64{0.985, 0.95, 0.8} {
 		if !some || bound <= opt.enough(s.worth()) {
 			return
 		}
@@ -75,8 +78,8 @@ func (b *builder) fillUp(s *state, x, y *prices, bound float64, opt *Options) {
 }
 
 // queue raises the price of a unit where jobs wait in plan s: one unit more
-// would have each of them done a little sooner.
-func (b *builder) queue(s *state, x *prices) {
+// would have each of them done a little sooner. It reports whether any waits.
+func (b *builder) queue(s *state, x *prices) (waits bool) {
 	p := b.p
 	for c := range p.class {
 		k := &p.class[c]
@@ -88,9 +91,11 @@ func (b *builder) queue(s *state, x *prices) {
 					late += j.LateUSDPerInterval
 				}
 			}
-			x.hold[c][t] += 0.7 * late / float64(max(1, k.count))
+			waits = waits || late > 0
+			x.hold[c][t] += late / float64(max(1, k.count))
 		}
 	}
+	return waits
 }
 
 // empty takes everything out of the plan.

@@ -140,7 +140,7 @@ func (s tinySite) history(seed uint64, n int) []*Instance {
 }
 
 // tinyOptions is how a backtest solves.
-var tinyOptions = Options{Gap: 0.001, Steps: 250_000}
+var tinyOptions = Options{Gap: 0.001, Steps: 150_000}
 
 func benchmarkTiny(b *testing.B, s tinySite) {
 	ins := s.history(1, 96)
