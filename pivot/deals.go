@@ -1,0 +1,92 @@
+package pivot
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"sluice"
+)
+
+// Deal is a published contract for AI power, or mining as a contract would be.
+type Deal struct {
+	Name    string
+	MW      float64 // IT
+	Years   float64
+	USD     float64 // over the whole term
+	Source  string
+	Departs string // where the model departs from it
+}
+
+// Deals are what the model is held against.
+func Deals() []Deal {
+	return []Deal{
+		{
+			"Core Scientific and CoreWeave", 200, 12, 3.5e9, "announced June 2024",
+			"The client pays its energy and lent the capital for the building, which it takes back from the rent; the model's default has the site pay for the building. Megawatts come one after the other, the model's all at once.",
+		},
+		{
+			"Hut 8 and Fluidstack", 245, 15, 7.0e9, "announced December 2025",
+			"A triple-net lease: the tenant pays energy, taxes, insurance and upkeep, where the model takes off opex_share. The rent rises by some per cent a year; the model's rate stays for the term, so that its first year is above and its last below the contract's.",
+		},
+		{
+			"IREN and Microsoft", 200, 5, 9.7e9, "announced November 2025",
+			"The site owns the GPUs, $5.8 bn of them. A fifth of the price is paid in advance, which the model leaves out: it makes the present value lower.",
+		},
+	}
+}
+
+// PerMWYear is the deal's revenue for an IT megawatt and year, in USD.
+func (d Deal) PerMWYear() float64 { return d.USD / d.MW / d.Years }
+
+// conversion is the deal on the model's terms: what a kilowatt or a GPU-hour has
+// to cost for the contract's sum, to the cent that a contract would name.
+func (d Deal) conversion() Conversion {
+	cents := func(usd float64) float64 { return float64(sluice.MoneyOfUSD(usd*100)/sluice.USD) / 100 }
+	given := func(v float64) Number { return Number{v, d.Name} }
+	c := Conversion{Name: d.Name, Kind: Hosting}
+	if strings.HasPrefix(d.Name, "IREN") {
+		c.Kind = GPU
+		c.ReservedShare = given(1)
+		perMW := 1000 / 14.3 * 8 * hoursPerYear // GPU-hours of an IT megawatt and year
+		c.ReservedRate = given(cents(d.PerMWYear() / perMW))
+	} else {
+		c.HostingRate = given(cents(d.PerMWYear() / 1000 / 12))
+	}
+	return c
+}
+
+// miningPerMWYear is what a megawatt of miners brings in a year, running all the
+// time, before energy and the pool's fee.
+func miningPerMWYear(joulesPerTH, hashprice float64) float64 {
+	ths := 1e6 / joulesPerTH
+	year := time.Duration(hoursPerYear) * time.Hour
+	return sluice.MiningRevenue(sluice.HashRate(ths), sluice.HashpriceFromUSD(hashprice), 0, year).USD()
+}
+
+// DealTable is the check against the world as a table in Markdown; docs/pivot.md
+// holds it, and a test holds the two together.
+func DealTable() (string, error) {
+	var b strings.Builder
+	b.WriteString("| what | published | M$ per MW-year | in the model's terms | the model's M$ per MW-year |\n| --- | --- | ---: | --- | ---: |\n")
+	for _, d := range Deals() {
+		c := d.conversion()
+		if err := c.complete(max(10, int(d.Years))); err != nil {
+			return "", err
+		}
+		terms := fmt.Sprintf("%.2f USD per IT kW and month", c.HostingRate.Value)
+		if c.Kind == GPU {
+			terms = fmt.Sprintf("%.2f USD per GPU-hour, all reserved, %g GPUs on %g kW", c.ReservedRate.Value, c.GPUsPerHost.Value, c.HostKW.Value)
+		}
+		fmt.Fprintf(&b, "| %s | %g MW, %g years, $%.1f bn, %s | %.2f | %s | %.2f |\n",
+			d.Name, d.MW, d.Years, d.USD/1e9, d.Source, d.PerMWYear()/1e6, terms, c.RevenuePerITMWYear()/1e6)
+	}
+	fmt.Fprintf(&b, "| mining | 20 J/TH, 43.34 USD per PH/s and day | 0.79 | the same, before energy and the pool's fee | %.2f |\n", miningPerMWYear(20, 43.34)/1e6)
+	for _, c := range DefaultConversions() {
+		if err := c.complete(10); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "| the default %s | | | all defaults | %.2f |\n", c.Name, c.RevenuePerITMWYear()/1e6)
+	}
+	return b.String(), nil
+}
