@@ -83,11 +83,23 @@ func (x *features) row(row []float64, origin int64, lead int) []float64 {
 	row = append(row, d-x.ahead.at(i-x.perHour),
 		// The last price, moved as the day-ahead market moves.
 		x.real.at(origin-1)+d-x.ahead.at(origin-1))
+	r, b := x.real.at(origin-1), max(1, x.ahead.at(origin-1))
+	row = append(row, r/b, r/b*d, x.recent(origin))
 	w := x.over(i+x.intervals(6), x.intervals(24), x.ahead.at)
 	row = append(row, w.mean(), w.high, w.low, x.sameHour(origin, i))
 
 	t := time.Unix(0, i*int64(x.step)).UTC()
 	return append(row, float64(lead), float64(t.Hour())+float64(t.Minute())/60, float64(t.Weekday()), float64(t.YearDay()))
+}
+
+// recent is real-time over day-ahead prices of the last three intervals together.
+func (x *features) recent(origin int64) float64 {
+	var r, d float64
+	for k := origin - 3; k < origin; k++ {
+		r += x.real.at(k)
+		d += x.ahead.at(k)
+	}
+	return r / max(1, d)
 }
 
 // known is the real-time price of an interval before the origin.

@@ -14,20 +14,28 @@ const (
 )
 
 const (
-	mostRows = 36000        // examples that a fit sees: four years of hours
-	spare    = mostRows / 4 // kept beyond them, for a fit that is asked for late
+	mostRows = 105000 // examples that a fit sees: twelve years of hours
+	spare    = 20000  // kept beyond them, for a fit that is asked for late
 )
 
-// learner keeps examples and the model fitted on those before the last due date.
+// learner keeps examples, and the model fitted on those before the last date that
+// one was due.
 type learner struct {
 	f      *Forecaster
+	kind   kind
 	stride int64 // one example for each so many intervals, drawn by hash
 	span   int64 // the longest lead
 
 	rows    []example // by origin
-	settled int       // rows whose price is known, or will never be
-	model   *model
-	fitted  int // number of the fit that made the model, 0: none
+	settled int       // so many have a price, or never will
+
+	ladder ladder
+	made   int   // number of the fit that made it; 0: none
+	date   int64 // of that fit
+	record record
+	trust  []band
+	errors quantiles
+	row    []float64
 }
 
 // example is what was known before an interval, and what its price came to.
@@ -35,29 +43,31 @@ type example struct {
 	interval int64
 	origin   int64
 	x        []float32
+	anchor   float64 // the forecast without a model
 	price    float64 // NaN: unknown
 }
 
 func newLearner(f *Forecaster, k kind) learner {
-	l := learner{f: f, stride: max(1, int64(365*day/f.opt.Step)/30000)}
+	l := learner{f: f, kind: k, stride: max(1, int64(365*day/f.opt.Step)/35000), record: record{opt: f.opt}}
 	if k == later {
 		l.span = int64(f.opt.Horizon) - 1
 	}
 	return l
 }
 
-// remember keeps the features of interval origin+lead as they are now.
+// remember keeps what is known of interval origin+lead.
 func (l *learner) remember(origin int64, lead int) {
 	if scramble(uint64(origin)^0x5bd1)%uint64(l.stride) != 0 {
 		return
 	}
-	row := l.f.x.row(nil, origin, lead)
-	x := make([]float32, len(row))
-	for i, v := range row {
-		x[i] = float32(v)
+	i := origin + int64(lead)
+	l.row = l.f.x.row(l.row[:0], origin, lead)
+	x := make([]float32, len(l.row))
+	for k, v := range l.row {
+		x[k] = float32(v)
 	}
 	l.settle()
-	l.rows = append(l.rows, example{origin + int64(lead), origin, x, math.NaN()})
+	l.rows = append(l.rows, example{i, origin, x, l.f.anchor(origin, i), math.NaN()})
 	if n := len(l.rows) - mostRows - spare; n > spare {
 		l.rows = slices.Clone(l.rows[n:])
 		l.settled = max(0, l.settled-n)
@@ -75,71 +85,112 @@ func (l *learner) settle() {
 	}
 }
 
-// due returns the number and the date of the fit that is in use at the origin: it
-// sees what was known at its date, whenever it is made. Fits are due after two
-// weeks, then whenever the history is a quarter longer, at least each eighth week.
+// due returns the number and the date of the fit that is in use at the origin. A
+// fit sees what was known at its date, whenever it is made. Fits are due after two
+// weeks, then whenever the history is a quarter longer, at least twice a year.
 func (l *learner) due(origin int64) (number int, date int64) {
 	week := int64(7 * day / l.f.opt.Step)
 	next := 2 * week
 	for age := origin - l.f.first; next <= age; number++ {
 		date = l.f.first + next
-		next += min(max(week, next/4), 8*week)
+		next += min(max(week, next/4), 26*week)
 	}
 	return number, date
 }
 
-// fit brings the model up to date.
-func (l *learner) fit(origin int64) *model {
-	number, date := l.due(origin)
-	if number == l.fitted {
-		return l.model
-	}
-	l.fitted = number
+// until returns the examples whose prices were known at the date.
+func (l *learner) until(date int64) []example {
 	l.settle()
-	var rows []example
-	for _, r := range l.rows[:l.settled] {
-		if r.origin+l.span < date && !math.IsNaN(r.price) {
+	n := l.settled
+	for n > 0 && l.rows[n-1].origin+l.span >= date {
+		n--
+	}
+	rows := make([]example, 0, n)
+	for _, r := range l.rows[:n] {
+		if !math.IsNaN(r.price) {
 			rows = append(rows, r)
 		}
 	}
-	l.model = fit(rows[max(0, len(rows)-mostRows):], l.f.opt, uint64(number))
-	return l.model
+	return rows[max(0, len(rows)-mostRows):]
 }
 
-// forecast returns what is expected of the intervals, by increasing number.
+// refit brings the model up to date, if one is due.
+func (l *learner) refit(origin int64) {
+	number, date := l.due(origin)
+	if number == l.made {
+		return
+	}
+	rows := l.until(date)
+	// How good is a model on what it has not seen? The one in use until now has
+	// not seen what came since; where there is none, one is made of the first part
+	// to try on the rest.
+	judge, from := l.ladder, l.date
+	if judge == nil && len(rows) > 0 {
+		part := rows[len(rows)*2/3].origin
+		k := 0
+		for k < len(rows) && rows[k].origin+l.span < part {
+			k++
+		}
+		judge, from = fit(rows[:k], l.kind, uint64(number)), part
+	}
+	if judge != nil {
+		for _, r := range rows {
+			if r.origin < from {
+				continue
+			}
+			l.row = l.row[:0]
+			for _, v := range r.x {
+				l.row = append(l.row, float64(v))
+			}
+			l.record.add(past{judge.value(l.row), r.anchor, r.price})
+		}
+		l.record.trim()
+	}
+	l.made, l.date = number, date
+	l.ladder = fit(rows, l.kind, uint64(number))
+	l.trust = l.record.trust()
+	l.errors = l.record.errors(l.trust)
+}
+
+// expect forecasts interval origin+lead.
+func (l *learner) expect(origin int64, lead int) Expected {
+	v := l.f.anchor(origin, origin+int64(lead))
+	if l.ladder != nil {
+		l.row = l.f.x.row(l.row[:0], origin, int(min(int64(lead), l.span)))
+		v = blend(l.trust, l.ladder.value(l.row), v)
+	}
+	return l.errors.around(v)
+}
+
+// anchor is the forecast without a model: the last price for the next interval,
+// the day-ahead price for later ones where there is one.
+func (f *Forecaster) anchor(origin, i int64) float64 {
+	last := f.real.at(origin - 1)
+	if i == origin && !math.IsNaN(last) {
+		return last
+	}
+	if d := f.ahead.at(i); !math.IsNaN(d) {
+		return d
+	}
+	if math.IsNaN(last) {
+		return 0 // nothing is known at all
+	}
+	return last
+}
+
+// forecast returns what is expected of the intervals, at the origin or after it.
 func (f *Forecaster) forecast(origin int64, intervals []int64) []Expected {
 	out := make([]Expected, len(intervals))
-	var row []float64
 	for k, i := range intervals {
 		lead := int(max(0, i-origin))
 		l := &f.near
 		if lead > 0 && f.opt.Horizon > 1 {
 			l = &f.far
 		}
-		var m *model
 		if f.any {
-			m = l.fit(origin)
+			l.refit(origin)
 		}
-		if m == nil {
-			out[k] = f.simple(origin, i)
-			continue
-		}
-		row = f.x.row(row[:0], origin, int(min(int64(lead), max(l.span, 0))))
-		out[k] = m.expect(row)
+		out[k] = l.expect(origin, lead)
 	}
 	return out
-}
-
-// simple is the forecast before there is a model: the last price for the next
-// interval, and the day-ahead price for later ones, where there is one.
-func (f *Forecaster) simple(origin, i int64) Expected {
-	last := f.real.at(origin - 1)
-	v := last
-	if d := f.ahead.at(i); !math.IsNaN(d) && (i > origin || math.IsNaN(last)) {
-		v = d
-	}
-	if math.IsNaN(v) {
-		v = 0
-	}
-	return Expected{v, v, v}
 }

@@ -3,27 +3,50 @@ package forecast
 import (
 	"math"
 	"slices"
-	"sort"
+	"sync"
 
 	"sluice/forecast/boost"
 )
 
+// rungCaps are where prices are cut off, as multiples of the typical price, before
+// the trees of a rung learn their mean. A rung with a low cap is sharp where
+// decisions at low strikes turn, since no spike drowns what it learns; one with a
+// high cap knows what spikes cost. The last has none.
+var rungCaps = []float64{5, 10, 24, 60, math.Inf(1)}
+
 const (
-	fewest = 200 // examples of a fit
+	// clear is how many times higher than its forecast a rung's cap must lie: what
+	// is cut off then hardly counts.
+	clear = 3
+	// floor is where prices are cut off below, as a multiple of the typical price.
+	floor = -2
+	// fewest is of how many examples a model is made.
+	fewest = 300
 	bins   = 64
 )
 
-// model is what was learned at one date.
-type model struct {
+// rung is a model of prices cut off at the cap.
+type rung struct {
+	cap   float64
 	trees *boost.Model
-	// levels are forecasts, and low and high the 10 % and 90 % quantiles of price
-	// less forecast between two of them.
-	levels    []float64
-	low, high []float64
 }
 
-// fit learns from the examples; nil where there are too few.
-func fit(rows []example, o Options, seed uint64) *model {
+// ladder forecasts the expected price, so far as it matters to a decision.
+type ladder []rung
+
+// effort is what the trees of a rung may cost.
+type effort struct {
+	rungs []float64 // caps, as multiples of the typical price
+	trees boost.Options
+}
+
+var efforts = map[kind]effort{
+	nearby: {rungCaps, boost.Options{Trees: 70, Leaves: 16, MinRows: 30, Rate: 0.12, L2: 5, Columns: 0.35}},
+	later:  {[]float64{24, math.Inf(1)}, boost.Options{Trees: 50, Leaves: 16, MinRows: 30, Rate: 0.15, L2: 5, Columns: 0.35}},
+}
+
+// fit learns from the examples; nil where they are too few.
+func fit(rows []example, k kind, seed uint64) ladder {
 	if len(rows) < fewest {
 		return nil
 	}
@@ -34,69 +57,62 @@ func fit(rows []example, o Options, seed uint64) *model {
 			cols[j][i] = float64(rows[i].x[j])
 		}
 	}
+	tb, err := boost.NewTable(cols, bins)
+	if err != nil {
+		panic("forecast: " + err.Error()) // the rows are ours
+	}
+	e, unit := efforts[k], typical(rows)
+	// Each tree draws its own rows: the more there are, the smaller a share.
+	e.trees.Rows = min(1, max(0.2, 10000/float64(len(rows))))
+	l := make(ladder, len(e.rungs))
+	var all sync.WaitGroup
+	for r := range l {
+		o := e.trees
+		o.Seed = seed*uint64(len(l)) + uint64(r)
+		cap := e.rungs[r] * unit
+		all.Go(func() {
+			y := make([]float64, len(rows))
+			for i := range rows {
+				y[i] = max(floor*unit, min(rows[i].price, cap))
+			}
+			trees, err := tb.Fit(y, nil, o)
+			if err != nil {
+				panic("forecast: " + err.Error())
+			}
+			l[r] = rung{cap, trees}
+		})
+	}
+	all.Wait()
+	return l
+}
+
+// typical is the median size of the prices.
+func typical(rows []example) float64 {
 	size := make([]float64, len(rows))
 	for i := range rows {
 		size[i] = math.Abs(rows[i].price)
 	}
 	slices.Sort(size)
-	cap := 24 * max(1, size[len(size)/2])
-	for _, k := range o.Strikes {
-		cap = max(cap, 4*k)
-	}
-	y := make([]float64, len(rows))
-	for i := range rows {
-		y[i] = max(-cap, min(rows[i].price, cap))
-	}
-	tb, err := boost.NewTable(cols, bins)
-	if err != nil {
-		panic("forecast: " + err.Error()) // the rows are ours
-	}
-	trees, err := tb.Fit(y, nil, boost.Options{Trees: 100, Leaves: 16, MinRows: 30, Rate: 0.1, L2: 5, Rows: 0.5, Columns: 0.5, Seed: seed})
-	if err != nil {
-		panic("forecast: " + err.Error())
-	}
-	m := &model{trees: trees}
-	m.spread(rows)
-	return m
+	return max(1, size[len(size)/2])
 }
 
-// spread measures how far prices lie from the forecast, by the forecast's level.
-func (m *model) spread(rows []example) {
-	type pair struct{ p, r float64 }
-	pairs := make([]pair, len(rows))
-	x := make([]float64, len(rows[0].x))
-	for i, r := range rows {
-		for j, v := range r.x {
-			x[j] = float64(v)
+// value climbs to the first rung whose cap lies well above its forecast, taken
+// together with the next rung's, which has learned other trees: the price at which
+// a decision turns is then forecast by the rungs that are right for that price.
+func (l ladder) value(x []float64) float64 {
+	least := math.Inf(-1)
+	v := l[0].trees.Predict(x)
+	for r := range l {
+		mean := v
+		if r+1 < len(l) {
+			v = l[r+1].trees.Predict(x)
+			mean = (mean + v) / 2
 		}
-		p := m.trees.Predict(x)
-		pairs[i] = pair{p, r.price - p}
+		mean = max(mean, least)
+		if r+1 == len(l) || mean < l[r].cap/clear {
+			return mean
+		}
+		least = l[r].cap / clear
 	}
-	slices.SortFunc(pairs, func(a, b pair) int {
-		switch {
-		case a.p < b.p:
-			return -1
-		case a.p > b.p:
-			return 1
-		}
-		return 0
-	})
-	const groups = 10
-	for g := range groups {
-		part := pairs[g*len(pairs)/groups : (g+1)*len(pairs)/groups]
-		r := make([]float64, len(part))
-		for i := range part {
-			r[i] = part[i].r
-		}
-		slices.Sort(r)
-		m.levels = append(m.levels, part[len(part)-1].p)
-		m.low = append(m.low, r[len(r)/10])
-		m.high = append(m.high, r[len(r)-1-len(r)/10])
-	}
-}
-
-func (m *model) expect(row []float64) Expected {
-	p := m.trees.Predict(row)
-	g := min(sort.SearchFloat64s(m.levels, p), len(m.levels)-1)
-	return Expected{p, min(p, p+m.low[g]), max(p, p+m.high[g])}
+	return least
 }

@@ -104,13 +104,14 @@ func (m *Model) Predict(x []float64) float64 {
 
 // fitting is the state of one Fit.
 type fitting struct {
-	tb   *Table
-	opt  Options
-	y, w []float64
-	rows []int32   // those of positive weight
-	now  []float64 // the model so far, for each row
-	rng  *rand.Rand
-	g    grower
+	tb    *Table
+	opt   Options
+	y, w  []float64
+	rows  []int32   // those of positive weight
+	now   []float64 // the model so far, for each row
+	rng   *rand.Rand
+	g     grower
+	steps []step
 }
 
 func (f *fitting) weigh(w []float64) error {
@@ -178,8 +179,17 @@ func (f *fitting) round() tree {
 	for i := range t {
 		t[i].value *= f.opt.Rate
 	}
+	f.steps = t.steps(f.tb, f.steps)
 	for _, i := range f.rows {
-		f.now[i] += t[t.walkRow(f.tb, int(i))].value
+		at := int32(0)
+		for f.steps[at].bin != nil {
+			n := &f.steps[at]
+			at = n.left
+			if n.bin[i]-n.shift > n.limit {
+				at++
+			}
+		}
+		f.now[i] += t[at].value
 	}
 	return t
 }

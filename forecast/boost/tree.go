@@ -33,18 +33,31 @@ func (t tree) walk(x []float64) *node {
 	return n
 }
 
-// walkRow is walk for a row of the table.
-func (t tree) walkRow(tb *Table, row int) int32 {
-	at := int32(0)
-	for t[at].feature >= 0 {
-		n := &t[at]
-		b := tb.cols[n.feature].bin[row]
-		at = n.left
-		if b > n.bin || b == 0 && !n.missingLeft {
-			at++
+// step is a node in the form that rows of the table are walked with: a row goes
+// left if its bin, less shift, is at most limit. With a shift of 1 the bin of
+// missing values, 0, becomes the largest.
+type step struct {
+	bin          []uint8 // of the node's column; nil for a leaf
+	left         int32
+	limit, shift uint8
+}
+
+// steps writes the tree in that form, in the memory of s.
+func (t tree) steps(tb *Table, s []step) []step {
+	s = s[:0]
+	for i := range t {
+		n := &t[i]
+		if n.feature < 0 {
+			s = append(s, step{})
+			continue
 		}
+		shift := uint8(1)
+		if n.missingLeft {
+			shift = 0
+		}
+		s = append(s, step{bin: tb.cols[n.feature].bin, left: n.left, limit: n.bin - shift, shift: shift})
 	}
-	return at
+	return s
 }
 
 // cell sums up the rows of one bin: weight × gradient, and weight.
