@@ -2,8 +2,10 @@ package backtest
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
+	"sluice"
 	"sluice/compute"
 	"sluice/site"
 )
@@ -81,7 +83,9 @@ type tally struct {
 	step     time.Duration
 	fullWh   float64 // of the fleet in a step, at the meter
 	gpu      map[string]bool
-	settling moment // the step that is settled next
+	idleWh   float64            // of all hosts in a step, at the meter
+	unitW    map[string]float64 // of a busy unit of each class of hosts, at the meter
+	settling moment             // the step that is settled next
 	now      moment
 
 	week  []Point // the running one, at most weekSpan long
@@ -93,7 +97,7 @@ type tally struct {
 const weekSpan = 7 * 24 * time.Hour
 
 func newTally(o *Options, policy string, step time.Duration) *tally {
-	t := &tally{o: o, step: step, gpu: map[string]bool{}}
+	t := &tally{o: o, step: step, gpu: map[string]bool{}, unitW: map[string]float64{}}
 	t.Name = policy
 	for _, c := range o.Site.Classes {
 		most := 0.0
@@ -104,6 +108,10 @@ func newTally(o *Options, policy string, step time.Duration) *tally {
 	}
 	for _, h := range o.Site.Hosts {
 		t.gpu[h.Name] = h.Model != ""
+		for _, x := range h.Hosts {
+			t.idleWh += float64(x.IdleW) * o.Site.Overhead * step.Hours()
+			t.unitW[h.Name] = max(t.unitW[h.Name], float64(x.UnitW)*o.Site.Overhead)
+		}
 	}
 	return t
 }
@@ -113,6 +121,7 @@ func (t *tally) begin(x moment) { t.settling, t.now = t.now, x }
 
 // settle takes a settled interval in.
 func (t *tally) settle(s site.Settled, uses []compute.Use) {
+	t.drawn(&s, uses)
 	mining, ai := s.MiningRev.USD(), s.AIRev.USD()
 	reserve := s.ReserveRev.USD()
 	energy := s.EnergyCost.USD()
@@ -133,6 +142,21 @@ func (t *tally) settle(s site.Settled, uses []compute.Use) {
 	}
 	t.day(s.From, profit, s)
 	t.spikeWeek(s)
+}
+
+// drawn puts the energy of jobs right that have ended since the last turn. The site
+// books what it reads at its turns; live these are seconds apart, here a step, and a
+// job that ended within it has gone from the readings. What it drew follows from
+// what it used.
+func (t *tally) drawn(s *site.Settled, uses []compute.Use) {
+	wh := t.idleWh
+	for _, u := range uses {
+		wh += t.unitW[u.Class] * u.UnitSeconds / 3600
+	}
+	more := sluice.WattHours(math.Round(wh)) - s.AIWh
+	s.AIWh += more
+	s.MeterWh += more
+	s.EnergyCost += more.Cost(s.EnergyPrice)
 }
 
 func (t *tally) day(at time.Time, profit float64, s site.Settled) {
