@@ -186,7 +186,9 @@ func (t *tree) grow(best *state, a *ascent, pool *pool, ops int, stop func() boo
 				continue
 			}
 			t.leaves = append(t.leaves, leaf)
-			b.build(t.try, leaf.x)
+			if !b.build(t.try, leaf.x, nil) {
+				continue
+			}
 			w := t.try.worth()
 			pool.add(t.try, w)
 			if w > worth+1e-9 {

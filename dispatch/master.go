@@ -85,7 +85,7 @@ func (b *builder) relax(s *state, x, y *prices, trail []*prices, ops int) bool {
 			slow = 0
 		}
 		before = m.t.worth
-		if m.t.ops > ops || slow > 3 && trust == 0 {
+		if m.t.ops > ops || slow > 3 && trust == 0 || b.stop() {
 			break
 		}
 		if slow > 1 && trust > 0 {

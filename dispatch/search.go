@@ -11,12 +11,14 @@ import (
 // classes by what a kW brings, then units one by one.
 func (b *builder) construct(x *prices) *state {
 	s := b.p.newState()
-	b.build(s, x)
+	b.build(s, x, nil)
 	return s
 }
 
-// build does the same in a state that it empties first.
-func (b *builder) build(s *state, x *prices) {
+// build does the same in a state that it empties first; jobs run as in the
+// standing plan, if there is one, as far as they still can. It reports whether
+// there was time to place all units.
+func (b *builder) build(s *state, x *prices, standing *Plan) bool {
 	b.x.copyFrom(x)
 	b.x.spread(b.p)
 	x = b.x
@@ -29,8 +31,15 @@ func (b *builder) build(s *state, x *prices) {
 	for t := range s.top {
 		s.top[t] = inf
 	}
-	b.placeJobs(s, b.jobOrder(), x)
+	if standing == nil {
+		b.placeJobs(s, b.jobOrder(), x)
+	} else {
+		b.followRuns(s, standing, x)
+	}
 	for _, c := range b.classOrder() {
+		if b.stop() {
+			return false
+		}
 		b.placeClass(s, c, x)
 	}
 	passes := 3
@@ -38,6 +47,7 @@ func (b *builder) build(s *state, x *prices) {
 		passes = 1 // many classes even each other out
 	}
 	b.polish(s, passes)
+	return true
 }
 
 // jobOrder puts leases first, then running jobs, then the best paying.
@@ -114,6 +124,9 @@ func (b *builder) search(best *state, x *prices, pool *pool, ops int, stop func(
 			order[i], order[j] = order[j], order[i]
 		}
 		for _, c := range order {
+			if stop() {
+				return
+			}
 			b.placeClass(try, c, y)
 		}
 		b.polish(try, 2)

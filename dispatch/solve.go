@@ -8,6 +8,14 @@ import (
 type Options struct {
 	// Deadline reports that time is up; nil: no such budget. It is asked often.
 	Deadline func() bool
+	// Half reports that about half of the time is up: prices are settled then, and
+	// the rest is for plans at these prices. nil: Deadline stands for it.
+	Half func() bool
+	// Standing is a plan for this instance that may be followed as it is, such as
+	// what is left of the last one (Plan.From). Its runs are where the search
+	// begins; and where it is a plan for the instance, none that is worth less is
+	// returned. One that no longer fits is taken for what it is worth.
+	Standing *Plan
 	// Effort multiplies the work done where nothing stops it before: 0 and 1
 	// are for a controller that plans every few minutes, 10 and more for a plan
 	// that is made once.
@@ -31,6 +39,9 @@ func (o *Options) enough(worth float64) float64 {
 // of its nodes, classes, jobs and reserves. The error is that of Validate.
 func Solve(in *Instance, opt Options) (*Plan, error) {
 	plan, _, err := solve(in, opt)
+	if err == nil && opt.Standing != nil {
+		plan.keep(in, opt.Standing)
+	}
 	return plan, err
 }
 
@@ -59,17 +70,31 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	}
 	a := p.newAscent(x)
 	left := func() int { return ops - a.ops() - b.ops() }
-	a.run(ops/4, 0.3, 0.003, stop)
-	bound = min(bound, a.bound)
+	half := opt.Half
+	if half == nil {
+		half = stop
+	}
+	a.run(ops/4, 0.3, 0.003, half)
+	a.bound = min(bound, a.bound)
+	bound = a.bound
 	root := p.newPrices()
 	root.copyFrom(a.best)
+	// Where time is up before a plan is made at these prices, the first one has
+	// to do.
 	found := &pool{seen: map[string]bool{}, most: 6}
 	found.add(best, best.worth())
 	try := p.newState()
-	b.build(try, root)
-	found.add(try, try.worth())
-	if try.worth() > best.worth() {
-		best.copyFrom(try)
+	if b.build(try, root, nil) {
+		found.add(try, try.worth())
+		if try.worth() > best.worth() {
+			best.copyFrom(try)
+		}
+	}
+	if opt.Standing != nil && len(p.jobs) > 0 && b.build(try, root, opt.Standing) {
+		found.add(try, try.worth())
+		if try.worth() > best.worth() {
+			best.copyFrom(try)
+		}
 	}
 	all := b.newTree(a)
 	y, z := p.newPrices(), p.newPrices()

@@ -55,8 +55,10 @@ interval. Bad input is refused with exit status 2 and names the field.`,
 			}
 			opt := dispatch.Options{Effort: solveEffort}
 			if budget > 0 {
-				end := time.Now().Add(budget)
-				opt.Deadline = func() bool { return time.Now().After(end) }
+				// The last part of it is for writing the plan down.
+				start, most := time.Now(), budget*8/10
+				opt.Half = func() bool { return time.Since(start) > most/2 }
+				opt.Deadline = func() bool { return time.Since(start) > most }
 				// The shares of the work's parts are set for about so long.
 				opt.Effort = max(1, int(budget/effortTime))
 			}
