@@ -152,6 +152,41 @@ func (b *Book) ahead(q Quantity, t, now time.Time) Value {
 	return Value{Quantity: q}
 }
 
+// Points returns what was published by now of the quantity for times in
+// [from, to), by start: the newest of each start. They are of one feed, the first
+// whose value is fresh at now, which is the one that At takes; where none is fresh
+// there are none.
+func (b *Book) Points(q Quantity, from, to, now time.Time) []Point {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.feeds {
+		if _, age, ok := e.at(q, now); ok && age <= e.spec.MaxAge {
+			return between(e.points[q], from, to, now)
+		}
+	}
+	return nil
+}
+
+// between returns the points published by now that overlap [from, to), the newest
+// of each start.
+func between(ps []Point, from, to, now time.Time) []Point {
+	i := sort.Search(len(ps), func(i int) bool { return !ps[i].From.Before(from) })
+	for i > 0 && ps[i-1].To.After(from) { // series are not nested
+		i--
+	}
+	var out []Point
+	for ; i < len(ps) && ps[i].From.Before(to); i++ {
+		switch n := len(out); {
+		case ps[i].Published.After(now):
+		case n > 0 && out[n-1].From.Equal(ps[i].From):
+			out[n-1] = ps[i] // published later
+		default:
+			out = append(out, ps[i])
+		}
+	}
+	return out
+}
+
 // Hashprice returns the hashprice at now: a fresh one from a feed, else the
 // formula of sluice.NetworkHashprice from bitcoin's price, the difficulty, the
 // subsidy and the fees per block, else a stale one or a fallback. Fees that are
