@@ -15,7 +15,7 @@ func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func
 		return bound
 	}
 	y := p.pricesIn(&p.numbers)
-	if b.queue(best, x) {
+	if !stop() && b.queue(best, x) {
 		x.spread(p)
 		best.empty()
 		bound = min(bound, b.quick(best, x))
@@ -63,7 +63,7 @@ func (b *builder) fillUp(s *state, x, y *prices, bound float64, opt *Options) {
 		some = some || row != nil
 	}
 	for _, part := range []float64{0.985, 0.95, 0.8} {
-		if !some || bound <= opt.enough(s.worth()) {
+		if !some || b.stop() || bound <= opt.enough(s.worth()) {
 			return
 		}
 		y.copyFrom(x)

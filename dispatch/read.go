@@ -22,7 +22,8 @@ const (
 
 // ReadInstance reads and validates an instance of at most 64 MiB of JSON. What
 // is wrong with it comes back as one error of kind sluice.Invalid that names
-// the field and the value. Fields it does not know are ignored.
+// the field and the value. Fields it does not know are ignored,
+// but for those that are misspelt.
 func ReadInstance(r io.Reader) (*Instance, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxInstanceBytes+1))
 	if err != nil {
@@ -34,6 +35,9 @@ func ReadInstance(r io.Reader) (*Instance, error) {
 	in := new(Instance)
 	if err := json.Unmarshal(b, in); err != nil {
 		return nil, jsonError(b, err)
+	}
+	if err := spelling(b); err != nil {
+		return nil, err
 	}
 	if err := in.Validate(); err != nil {
 		return nil, err

@@ -46,6 +46,10 @@ func TestReadInstanceNamesTheField(t *testing.T) {
 		{`[1, null, 2, 3]`, `[1, null, 2, -3]`, "max_kw[3]", "-3"},
 		{`"from": 0, "to": 4`, `"from": 0, "to": 5`, "demand_charges[0]", "5"},
 		{`"from": 0, "to": 4`, `"from": 3, "to": 2`, "demand_charges[0]", "[3, 2)"},
+		{`"limit_kw": 30`, `"limits_kw": 30`, "nodes[0].limits_kw", "limit_kw"},
+		{`"earliest": 0`, `"earlyest": 0`, "jobs[0].earlyest", "earliest"},
+		{`"shed_kw": 3`, `"shedkw": 3`, "classes[0].modes[1].shedkw", "shed_kw"},
+		{`"jobs":`, `"job":`, "job", "jobs"},
 		{`}]}`, `}]`, "instance", "JSON"},
 	} {
 		bad := strings.Replace(good, c.from, c.to, 1)
@@ -65,6 +69,15 @@ func TestReadInstanceNamesTheField(t *testing.T) {
 		if sluice.KindOf(err) != sluice.Invalid || !strings.Contains(err.Error(), c.field) || !strings.Contains(err.Error(), c.value) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", c.to, err)
 		}
+	}
+}
+
+// What is nobody's field is passed over, even where it looks like one that is
+// there; so is case.
+func TestReadInstancePassesNotesOver(t *testing.T) {
+	good := strings.NewReplacer("LIMIT", "30", "MORE", `, "note": {"nodes": [{"limits_kw": "}]"}]}, "nodes": 1`, "REST", `, "comment": "\"], {", "RESERVES": []`).Replace(site)
+	if _, err := ReadInstance(strings.NewReader(good)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -99,6 +112,7 @@ func FuzzReadInstance(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(strings.NewReplacer("LIMIT", "[30, null, 5, 0]", "MORE", "", "REST", "").Replace(site)))
 	f.Add([]byte(`{"intervals": 1e3}`))
+	f.Add([]byte(strings.NewReplacer("LIMIT", "null", "MORE", `, "swiches": [{"a": "]}\\"}, [{}]]`, "REST", `, "x\u0041": {}`).Replace(site)))
 	f.Add([]byte(`{"intervals": 1, "step_minutes": 1, "price_usd_per_mwh": [1], "nodes": [{"name": "a"}], "classes": null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := ReadInstance(bytes.NewReader(b))
