@@ -28,24 +28,33 @@ type bank struct {
 	switched float64         // machines that changed their mode, over time
 }
 
-// banks makes the machines that stand for a class of n miners, in their strongest
-// mode, and the class as it is made of them.
-func banks(c site.ClassSpec, n, most int, now func() time.Time) (site.ClassSpec, []site.MinerSpec, []*bank) {
-	k := min(n, most)
+// banked is the class as it is made of banks, and how many these are.
+func (o *Options) banked(c site.ClassSpec) (site.ClassSpec, int) {
+	n := o.Count[c.Name]
+	k := min(n, max(1, o.Banks/len(o.Site.Classes)))
 	share := float64(n) / float64(max(k, 1))
 	modes := make([]sluice.Mode, len(c.Modes))
-	strongest := 0
 	for i, m := range c.Modes {
 		modes[i] = sluice.Mode{Name: m.Name, Power: sluice.Watts(float64(m.Power)*share + 0.5), HashRate: m.HashRate * sluice.HashRate(share)}
+	}
+	c.Modes, c.Stands = modes, share
+	return c, k
+}
+
+// banks makes the machines that stand for a class, in their strongest mode, and the
+// class as it is made of them.
+func banks(o *Options, c site.ClassSpec, now func() time.Time) (site.ClassSpec, []site.MinerSpec, []*bank) {
+	c, k := o.banked(c)
+	strongest := 0
+	for i, m := range c.Modes {
 		if m.Power > c.Modes[strongest].Power {
 			strongest = i
 		}
 	}
-	c.Modes, c.Stands = modes, share
 	var specs []site.MinerSpec
 	var all []*bank
 	for i := range k {
-		b := &bank{now: now, modes: modes, wake: c.WakeTime, machines: share, mode: strongest, at: now(), read: now(), average: modes[strongest].HashRate}
+		b := &bank{now: now, modes: c.Modes, wake: c.WakeTime, machines: c.Stands, mode: strongest, at: now(), read: now(), average: c.Modes[strongest].HashRate}
 		all = append(all, b)
 		specs = append(specs, site.MinerSpec{Name: fmt.Sprintf("%s-%02d", c.Name, i+1), Class: c.Name, Driver: "bank", Virtual: true, Device: b})
 	}

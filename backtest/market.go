@@ -171,14 +171,7 @@ func (m *market) advance() (moment, error) {
 			return x, err
 		}
 		for i, r := range m.reserves {
-			x.reserve = append(x.reserve, m.o.Site.Reserves[i].USDPerMWh)
-			if r == nil {
-				continue
-			}
-			if p := r.value(x.at); !math.IsNaN(p) {
-				r.last = math.Max(0, p)
-			}
-			x.reserve[i] = r.last // the last value holds where none is known, as with the site
+			x.reserve = append(x.reserve, r.paid(x.at.Add(m.step-time.Nanosecond), m.o.Site.Reserves[i].USDPerMWh))
 		}
 	}
 	m.now = x

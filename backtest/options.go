@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -101,6 +102,14 @@ func (o *Options) fill() error {
 	if !o.From.Before(o.To) {
 		return sluice.Errorf(sluice.Invalid, "the end of the range is excluded", "the range from %s to %s is empty", o.From.Format(time.RFC3339), o.To.Format(time.RFC3339))
 	}
+	// What cannot be a value of the quantity is absurd, also where nobody says so.
+	o.Series = maps.Clone(o.Series)
+	for q, s := range o.Series {
+		if s.Low == 0 && s.High == 0 {
+			s.Low, s.High = feed.Bounds(q)
+			o.Series[q] = s
+		}
+	}
 	o.Terms.Slack = max(o.Terms.Slack, 1)
 	if o.Terms.Patience <= 0 {
 		o.Terms.Patience = 24 * time.Hour
@@ -113,6 +122,9 @@ func (o *Options) fill() error {
 	}
 	if o.USDPer <= 0 {
 		o.USDPer = 1
+	}
+	if o.Site.Overhead <= 0 {
+		o.Site.Overhead = 1 // as the site itself takes it
 	}
 	return nil
 }

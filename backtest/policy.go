@@ -80,6 +80,11 @@ func free(in *dispatch.Instance) *dispatch.Instance {
 			c.Modes[j].MinIntervals = 1
 		}
 	}
+	for i := range in.Jobs {
+		// In a plan of one interval a restart would earn nothing, and no paused job
+		// ever go on.
+		in.Jobs[i].RestartIntervals = 0
+	}
 	return in
 }
 

@@ -100,7 +100,7 @@ func (w *world) build(ctx context.Context, policy string, fan *fan) error {
 	so := o.Site
 	so.Classes, so.Miners = nil, nil
 	for _, c := range o.Site.Classes {
-		spec, miners, banks := banks(c, o.Count[c.Name], max(1, o.Banks/len(o.Site.Classes)), clock)
+		spec, miners, banks := banks(o, c, clock)
 		so.Classes = append(so.Classes, spec)
 		so.Miners = append(so.Miners, miners...)
 		w.banks = append(w.banks, banks...)

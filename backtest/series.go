@@ -17,7 +17,7 @@ type ahead struct {
 	usdPer float64
 	origin string
 	next   *history.Row
-	last   float64 // value
+	last   feed.Point // known of those asked for
 	done   bool
 	err    error
 }
@@ -81,10 +81,27 @@ func (a *ahead) until(now time.Time, each func(from time.Time, d time.Duration, 
 func (a *ahead) value(t time.Time) float64 {
 	for i := range a.points {
 		if p := &a.points[i]; !t.Before(p.From) && t.Before(p.To) {
+			a.last = *p
 			return p.Value
 		}
 	}
 	return math.NaN()
+}
+
+// paid is what a reserve pays at t, by the site's own rule: what is known, else
+// the last that was known for as long as a feed counts as fresh, else the stated
+// rate, else the last.
+func (a *ahead) paid(t time.Time, rate float64) float64 {
+	if a == nil {
+		return rate
+	}
+	if v := a.value(t); !math.IsNaN(v) {
+		return v
+	}
+	if rate > 0 && (a.last.To.IsZero() || t.Sub(a.last.To) > longestHole) {
+		return rate
+	}
+	return a.last.Value
 }
 
 // slow is a series whose last value holds where it is not known.
