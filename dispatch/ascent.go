@@ -35,8 +35,12 @@ func (p *problem) newAscent(x *prices) *ascent {
 	for _, v := range like {
 		size += len(v)
 	}
-	of.reserve(3*size + len(p.jobs)*p.T)
-	a.often = make([][]float64, len(p.jobs))
+	jobs := len(p.jobs)
+	if p.lean != nil {
+		jobs = 0
+	}
+	of.reserve(3*size + jobs*p.T)
+	a.often = make([][]float64, jobs)
 	of.rows(a.often, p.T)
 	rows := make([][]float64, 3*len(like))
 	for i := range rows {

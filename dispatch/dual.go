@@ -126,6 +126,9 @@ type response struct {
 	value []float64
 	taken []uint64
 	items []int
+	// For a bound only.
+	made       []float64 // by job: intervals in which it runs
+	worth, top []float64
 }
 
 func (p *problem) newResponse() *response {
@@ -145,6 +148,9 @@ func (p *problem) newResponse() *response {
 		if p.class[c].hasJob {
 			r.hold[c] = of.take(p.T)
 		}
+	}
+	if r.made = make([]float64, J); p.lean != nil {
+		return r
 	}
 	bits, on := make([]bool, 2*J*p.T), make([][]bool, 2*J)
 	for i := range on {
@@ -219,9 +225,23 @@ func (r *response) class(p *problem, c int, x *prices) {
 	k := &p.class[c]
 	w := &r.paths
 	w.classAt(p, c, x)
+	if p.lean != nil && k.free {
+		r.freely(c, w)
+		return
+	}
 	w.solve()
 	load := r.load[k.node]
-	for _, s := range k.start {
+	starts := k.start
+	if p.lean != nil && p.lean.freeStart {
+		s := start{n: k.count}
+		for m := range k.N {
+			if w.value[k.first[m]] > w.value[k.first[s.mode]] {
+				s.mode = m
+			}
+		}
+		starts = []start{s}
+	}
+	for _, s := range starts {
 		n := float64(s.n)
 		r.add(n * w.best(s))
 		w.trace(s, r.path)
@@ -234,6 +254,31 @@ func (r *response) class(p *problem, c int, x *prices) {
 			r.shed[t] += n * k.shed[m]
 		}
 	}
+}
+
+// freely adds what the units of a class do where all switches are free.
+func (r *response) freely(c int, w *paths) {
+	k, T := w.c, w.p.T
+	n, sum := float64(k.count), 0.0
+	load, hold := r.load[k.node], r.hold[c]
+	w.ops += T * k.N
+	for t := range T {
+		row := w.reward[t*k.N : (t+1)*k.N]
+		best := 0
+		for m, v := range row {
+			if v > row[best] {
+				best = m
+			}
+		}
+		sum += row[best]
+		if best == k.M {
+			hold[t] -= n
+			continue
+		}
+		load[t] += n * k.kw[best]
+		r.shed[t] += n * k.shed[best]
+	}
+	r.add(n * sum)
 }
 
 // jobAt sets the cost of running job i at the prices.
@@ -256,6 +301,11 @@ func (w *schedules) jobAt(p *problem, i int, x *prices) {
 			w.cost[t] = inf
 		}
 	}
+	if p.lean != nil {
+		for t := p.lean.end[i]; t < p.T; t++ {
+			w.cost[t] = inf
+		}
+	}
 	w.bonus = 0
 	for t, f := range p.fix[i] {
 		switch f {
@@ -269,19 +319,29 @@ func (w *schedules) jobAt(p *problem, i int, x *prices) {
 }
 
 func (r *response) job(p *problem, i int, x *prices) {
+	if p.lean != nil && !p.lean.exact[i] {
+		r.relaxed(p, i, x)
+		return
+	}
 	j := &p.jobs[i]
 	r.plans.jobAt(p, i, x)
 	r.add(r.plans.best() - r.plans.bonus)
 	r.spans = r.plans.trace(r.spans[:0])
-	clear(r.ran[i])
+	if p.lean == nil {
+		clear(r.ran[i])
+	}
+	r.made[i] = 0
 	units, node := float64(j.Units), p.class[j.class].node
 	for _, s := range r.spans {
 		for t := s.from; t < s.to; t++ {
 			r.load[node][t] += units * j.PowerKW
 			r.shed[t] += units * j.ShedKW
 			r.hold[j.class][t] += units
-			r.ran[i][t] = true
+			if p.lean == nil {
+				r.ran[i][t] = true
+			}
 		}
+		r.made[i] += float64(s.to - s.from)
 	}
 }
 

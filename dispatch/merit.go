@@ -70,14 +70,17 @@ func (p *problem) merit(x *prices) {
 func (p *problem) wanted(c int) []float64 {
 	k := &p.class[c]
 	out := p.numbers.take(p.T)
-	work, units := 0.0, 0.0 // of the jobs that there are by now
-	for t := range out {
-		for _, i := range k.jobs {
-			if j := &p.jobs[i]; j.Earliest == t {
-				work += float64(j.Units) * float64(j.Intervals)
-				units += float64(j.Units)
-			}
+	come := p.numbers.take(p.T) // units of the jobs that there are from then on
+	for _, i := range k.jobs {
+		if j := &p.jobs[i]; j.Earliest < p.T {
+			out[j.Earliest] += float64(j.Units) * float64(j.Intervals)
+			come[j.Earliest] += float64(j.Units)
 		}
+	}
+	work, units := 0.0, 0.0
+	for t := range out {
+		work += out[t]
+		units += come[t]
 		out[t] = min(work, units, float64(k.count))
 		work -= out[t]
 	}

@@ -29,6 +29,7 @@ type problem struct {
 	ints      slab[int]
 	series    slab[Series]
 	merits    merits
+	lean      *lean    // nil: there is to be a plan
 	spare     *builder // one done with
 	sheddable float64  // kW that all units together could ever drop
 }
@@ -58,6 +59,7 @@ type pclass struct {
 	varies bool      // some revenue is not the same in all intervals
 	cost   []float64 // usd and, unless revenues vary, lost together, N×N; to itself +Inf
 	simple bool      // no mode has anything left to stay
+	free   bool      // nor does a switch cost anything
 	enter  []int     // state of each mode on entering it
 	// By state, with the fine that a bound may charge, and with all of a long dwell.
 	standing, standingWhole []stood
@@ -106,7 +108,10 @@ type tranche struct {
 	reserve int
 }
 
-func compile(given *Instance) *problem {
+func compile(given *Instance) *problem { return compileAs(given, nil) }
+
+// compileAs makes an instance ready, where l is not nil for a bound only.
+func compileAs(given *Instance, l *lean) *problem {
 	in := *given
 	in.Nodes = sorted(in.Nodes, func(n Node) string { return n.Name })
 	in.Classes = sorted(in.Classes, func(c Class) string { return c.Name })
@@ -146,11 +151,17 @@ func compile(given *Instance) *problem {
 	}
 	p.compileLimits()
 	for c := range p.class {
-		p.class[c].crowded = p.crowded(c)
+		p.class[c].crowded = l == nil && p.crowded(c)
 	}
 	p.compileReserves()
 	p.sheddable = p.mostShed()
-	p.impossible()
+	if p.lean = l; l == nil {
+		p.impossible()
+		return p
+	}
+	p.fix = grow(p.fix, len(p.jobs))
+	clear(p.fix)
+	l.plan(p)
 	return p
 }
 
@@ -284,6 +295,10 @@ func (p *problem) compileClass(q *pclass, c *Class) {
 		q.states += l
 	}
 	q.simple = q.states == N
+	q.free = q.simple
+	for i := range q.usd {
+		q.free = q.free && q.usd[i] == 0 && q.lost[i] == 0
+	}
 	q.enter = p.ints.take(N)
 	for m := range q.enter {
 		q.enter[m] = q.first[m] + q.stay[m] - 1

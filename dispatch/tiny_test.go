@@ -19,25 +19,9 @@ type tinySite struct {
 	gpus      int // in each of two classes
 }
 
-// history makes n instances up, each an interval later than the one before and
-// in the state that its plan left.
-func (s tinySite) history(seed uint64, n int) []*Instance {
-	r := rand.New(rand.NewPCG(seed, 11))
-	perHour := int(60 / s.step)
-	price := make([]float64, n+s.intervals)
-	spike := 0
-	for t := range price {
-		if t%perHour == 0 {
-			if spike--; spike < 0 && r.Float64() < 0.04 {
-				spike = 1 + r.IntN(4)
-			}
-		}
-		price[t] = 28 + 14*math.Sin(2*math.Pi*float64(t/perHour)/24) + 3*r.NormFloat64()
-		if spike >= 0 {
-			price[t] += 40 + 150*r.Float64()
-		}
-	}
-	first := &Instance{StepMinutes: s.step, Intervals: s.intervals}
+// site makes the site up, as it stands before the first interval, without jobs.
+func (s tinySite) site(r *rand.Rand) *Instance {
+	in := &Instance{StepMinutes: s.step, Intervals: s.intervals}
 	site := Node{Name: "site"}
 	full := 0.0
 	early := 0.05
@@ -63,11 +47,11 @@ func (s tinySite) history(seed uint64, n int) []*Instance {
 			},
 		}
 		full += float64(count) * kw
-		first.Classes = append(first.Classes, c)
+		in.Classes = append(in.Classes, c)
 	}
 	if s.gpus > 0 {
 		for g := range 2 {
-			first.Classes = append(first.Classes, Class{
+			in.Classes = append(in.Classes, Class{
 				Name: fmt.Sprintf("gpu%d", g), Node: fmt.Sprintf("feeder%d", g), Count: s.gpus,
 				Modes:   []Mode{{Name: "idle", PowerKW: 0.06, USDPerHour: Const(0)}},
 				Initial: map[string]int{"idle": s.gpus},
@@ -80,11 +64,33 @@ func (s tinySite) history(seed uint64, n int) []*Instance {
 		site.LimitKW = &limit
 	}
 	feeder := Const(full * 0.8)
-	first.Nodes = []Node{site, {Name: "feeder0", Parent: "site", LimitKW: &feeder}, {Name: "feeder1", Parent: "site", LimitKW: &feeder}}
+	in.Nodes = []Node{site, {Name: "feeder0", Parent: "site", LimitKW: &feeder}, {Name: "feeder1", Parent: "site", LimitKW: &feeder}}
 	if s.reserve {
 		most := Const(full / 4)
-		first.Reserves = []Reserve{{Name: "responsive", USDPerMWh: Const(7), MaxKW: &most}}
+		in.Reserves = []Reserve{{Name: "responsive", USDPerMWh: Const(7), MaxKW: &most}}
 	}
+	return in
+}
+
+// history makes n instances up, each an interval later than the one before and
+// in the state that its plan left.
+func (s tinySite) history(seed uint64, n int) []*Instance {
+	r := rand.New(rand.NewPCG(seed, 11))
+	perHour := int(60 / s.step)
+	price := make([]float64, n+s.intervals)
+	spike := 0
+	for t := range price {
+		if t%perHour == 0 {
+			if spike--; spike < 0 && r.Float64() < 0.04 {
+				spike = 1 + r.IntN(4)
+			}
+		}
+		price[t] = 28 + 14*math.Sin(2*math.Pi*float64(t/perHour)/24) + 3*r.NormFloat64()
+		if spike >= 0 {
+			price[t] += 40 + 150*r.Float64()
+		}
+	}
+	first := s.site(r)
 	var out []*Instance
 	last := first
 	named := 0
