@@ -11,18 +11,16 @@ import (
 
 	"sluice"
 	"sluice/backtest"
-	"sluice/feed"
-	"sluice/history"
 	"sluice/site"
 )
 
 // wildPast is a past in which anything goes: spikes, nights of negative prices,
 // holes, a hashprice that jumps.
 func wildPast(t *rapid.T) *past {
-	step := rapid.SampledFrom([]time.Duration{time.Hour, time.Hour, 20 * time.Minute, 15 * time.Minute}).Draw(t, "step")
+	step := rapid.SampledFrom([]time.Duration{time.Hour, 20 * time.Minute}).Draw(t, "step")
 	days := rapid.IntRange(2, 5).Draw(t, "days")
-	if step == time.Hour && rapid.Bool().Draw(t, "long") {
-		days = rapid.IntRange(16, 22).Draw(t, "days of a long one") // more than a block
+	if rapid.IntRange(0, 3).Draw(t, "long") == 0 {
+		days = int(backtest.BlockSpan(step)/day) + rapid.IntRange(2, 5).Draw(t, "days past a block")
 	}
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 	p := flatPast(days, step, 0, 0)
@@ -66,7 +64,7 @@ func wildPast(t *rapid.T) *past {
 		}
 		p.pays[len(p.pays)/2] = 5
 	}
-	if each := rapid.SampledFrom([]float64{0, 3, 25}).Draw(t, "jobs a day"); each > 0 {
+	if each := rapid.SampledFrom([]float64{0, 2, 12}).Draw(t, "jobs a day"); each > 0 {
 		p.work(r.Uint64(), days, each)
 		for i := range p.jobs { // some come and end with a step, some after days
 			switch r.IntN(4) {
@@ -167,6 +165,3 @@ func TestHindsightIsABound(t *testing.T) {
 		}
 	})
 }
-
-var _ = feed.RealTimePrice
-var _ history.Spec
