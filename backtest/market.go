@@ -160,7 +160,7 @@ func (m *market) advance() (moment, error) {
 	}
 	if math.IsNaN(x.price) {
 		if inRange {
-			return x, sluice.Errorf(sluice.Invalid, "begin where prices are known", "no price of power is known at %s", x.at.Format(time.RFC3339))
+			return x, sluice.Errorf(sluice.Invalid, "begin where prices are known", "%s has no price at %s, and nothing that could stand in for it is known", m.o.Series[feed.RealTimePrice].Path, x.at.Format(time.RFC3339))
 		}
 		x.price = 0
 		x.estimated = true
