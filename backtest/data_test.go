@@ -113,6 +113,22 @@ func TestFaultsInTheDataAreTold(t *testing.T) {
 	}
 }
 
+// Faults of years before the range are no findings, and do not take the place of
+// those within it, of which a hundred are listed.
+func TestFaultsBeforeTheRange(t *testing.T) {
+	p := market(1, 30, time.Hour)
+	for i := 0; i < 20*24; i += 2 {
+		p.price[i] = math.NaN()
+	}
+	p.price[25*24] = math.NaN()
+	s, count := farm(0)
+	s.Hosts = nil
+	r := runAll(t, p.options(t, s, count, 8), backtest.Always)
+	if len(r.Findings) != 1 || r.Findings[0].Kind != history.Blank || r.Findings[0].Line != 25*24+2 {
+		t.Errorf("findings: %v", r.Findings)
+	}
+}
+
 // A hole of a week is filled by the rule; a longer one is refused.
 func TestHoles(t *testing.T) {
 	for hours, ok := range map[int]bool{7 * 24: true, 7*24 + 1: false} {
@@ -166,7 +182,7 @@ func TestRefuses(t *testing.T) {
 			o.From, o.To = p.from.Add(99*day), p.from.Add(100*day)
 			o.Site.Classes = nil
 			o.Series = map[feed.Quantity]history.Spec{feed.RealTimePrice: o.Series[feed.RealTimePrice]}
-		}, "real_time.csv has no price at 2023-06-08T00:00:00Z"},
+		}, "real_time.csv has no row from 2023-06-07T00:00:00Z"},
 		"steps of 25 minutes": {func(o *backtest.Options) {
 			s := o.Series[feed.RealTimePrice]
 			s.Path, s.Step = put(t, t.TempDir(), "odd.csv", csv("real_time", p.from, 25*time.Minute, p.price)), 25*time.Minute

@@ -2,7 +2,6 @@ package backtest
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"path/filepath"
 	"time"
@@ -33,7 +32,6 @@ type market struct {
 	rt       *history.Series
 	fill     *history.Filler
 	next     history.Row // of rt
-	begins   time.Time   // the first step of rt
 	unknown  int         // steps in a row without any price
 	dayAhead *ahead
 	btc      *slow
@@ -66,7 +64,20 @@ func openMarket(o *Options, from time.Time) (_ *market, err error) {
 		}
 	}()
 	spec := o.Series[feed.RealTimePrice]
-	spec.From, spec.To = time.Time{}, o.To
+	spec.To = o.To
+	begins, err := firstOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	if begins.After(o.From) {
+		return nil, sluice.Errorf(sluice.Invalid, "begin later", "%s begins at %s, after %s", spec.Path, begins.Format(time.RFC3339), o.From.Format(time.RFC3339))
+	}
+	// From a day earlier, for what a first price that is missing is taken as. What
+	// lies before is nothing to this run: not even its faults.
+	spec.From = from.Add(-24 * time.Hour)
+	if spec.From.Before(begins) {
+		spec.From = begins
+	}
 	if m.rt, err = history.Open(spec); err != nil {
 		return nil, err
 	}
@@ -94,21 +105,30 @@ func openMarket(o *Options, from time.Time) (_ *market, err error) {
 		}
 		m.reserves = append(m.reserves, a)
 	}
-	for first := true; first || m.next.At.Before(from); first = false {
+	for {
 		if m.next, err = m.rt.Next(); err != nil {
-			return nil, fmt.Errorf("looking for %s in %s: %w", from.Format(time.RFC3339), spec.Path, err)
+			return nil, err
 		}
-		if first {
-			m.begins = m.next.At
+		if !m.next.At.Before(from) {
+			break
 		}
+		m.fill.Fill(m.next.Value*o.USDPer, math.NaN())
 	}
 	if o.From.Sub(m.next.At)%m.step != 0 {
 		return nil, sluice.Errorf(sluice.Invalid, "give a start on the grid of the prices", "%s does not begin a step of %s: its steps are of %s", o.From.Format(time.RFC3339), spec.Path, m.step)
 	}
-	if m.next.At.After(o.From) {
-		return nil, sluice.Errorf(sluice.Invalid, "begin later", "%s begins at %s, after %s", spec.Path, m.next.At.Format(time.RFC3339), o.From.Format(time.RFC3339))
-	}
 	return m, nil
+}
+
+// firstOf is the time of a series' first row.
+func firstOf(spec history.Spec) (time.Time, error) {
+	s, err := history.Open(spec)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer s.Close()
+	r, err := s.Next()
+	return r.At, err
 }
 
 func (m *market) close() {
