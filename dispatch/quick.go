@@ -116,9 +116,11 @@ func (s *state) empty() {
 func (b *builder) quick(s *state, x *prices) (bound float64) {
 	p := b.p
 	r := response{shed: p.numbers.take(p.T)}
-	for _, i := range b.jobOrder() {
+	order := b.jobOrder()
+	for _, i := range order {
 		b.quickJob(s, &r, i, x)
 	}
+	b.seat(s, order, x)
 	for _, c := range b.classOrder() {
 		if p.class[c].hasJob || p.class[c].longDwell() {
 			r.classValue(&b.w, p, c, x)
@@ -129,6 +131,38 @@ func (b *builder) quick(s *state, x *prices) (bound float64) {
 	}
 	p.shared(x, &r)
 	return r.bound()
+}
+
+// seat schedules jobs that the price of a unit keeps out though units are left: a
+// price too high by a little empties a house. Power costs what it costs.
+func (b *builder) seat(s *state, order []int, x *prices) {
+	var bare *prices
+	for _, i := range order {
+		if len(s.runs[i]) > 0 || b.stop() || !b.vacant(s, i) {
+			continue
+		}
+		if bare == nil {
+			bare = b.p.pricesIn(&b.p.numbers)
+			bare.copyFrom(x)
+			for _, row := range bare.hold {
+				clear(row)
+			}
+			bare.spread(b.p)
+		}
+		b.placeJob(s, i, bare)
+	}
+}
+
+// vacant says whether the units of job i are free at some time at which it could
+// run.
+func (b *builder) vacant(s *state, i int) bool {
+	j := &b.p.jobs[i]
+	for t := j.Earliest; t < b.p.T; t++ {
+		if s.hold[j.class][t]+j.Units <= b.p.class[j.class].count {
+			return true
+		}
+	}
+	return false
 }
 
 // quickJob schedules job i, and adds what it is worth at the prices to r.
