@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"math"
+	"slices"
 
 	"sluice"
 )
@@ -63,21 +64,30 @@ func Bound(in *Instance, opt BoundOptions) (*Relaxed, error) {
 	if n <= 0 {
 		n = boundSteps
 	}
+	if !slices.ContainsFunc(a.now.vectors(), func(v []float64) bool { return len(v) > 0 }) {
+		n = 0 // nothing is shared: the bound is exact
+	}
 	made, counted := make([]float64, len(p.jobs)), 0.0
-	for k := range n {
-		if stop() {
-			break
-		}
-		a.gradient()
-		a.step(0.2 * math.Pow(0.005, float64(k)/float64(n)))
-		a.evaluate()
-		if 3*k > 2*n || n < 3 {
-			counted++
-			for i := range made {
-				made[i] += a.r[i%shards].made[i]
+	climb := func(n int, first, last float64, count bool) {
+		for k := 0; k < n && !stop(); k++ {
+			a.gradient()
+			a.step(first * math.Pow(last/first, float64(k)/float64(n)))
+			a.evaluate()
+			if count && 2*k >= n {
+				counted++
+				for i := range made {
+					made[i] += a.r[i%shards].made[i]
+				}
 			}
 		}
 	}
+	// Units that jobs hold may be worth far more than they begin at, where there
+	// are few: they go first, with great strides, and all settles then.
+	a.scaleHolds(holdStride)
+	climb(n/2, 0.2, 0.02, false)
+	a.scaleHolds(1 / holdStride)
+	a.restart(a.best)
+	climb(n-n/2, 0.02, 0.0005, true)
 	out := &Relaxed{USD: a.bound, Ran: make([]float64, len(in.Jobs))}
 	names := p.in.jobNames()
 	for i := range out.Ran {
@@ -89,197 +99,16 @@ func Bound(in *Instance, opt BoundOptions) (*Relaxed, error) {
 
 const (
 	boundSteps = 120
+	holdStride = 6
 	// exactSteps is how much work the exact schedules of all jobs may be at each
 	// step of ascent.
 	exactSteps = 2_000_000
 )
 
-// lean says how a problem differs for which there is to be a bound only.
-type lean struct {
-	freeStart bool
-	until     map[string]int // by job; nil: none ends
-	exact     []bool         // by job: its schedules are gone through, not relaxed
-	end       []int          // by job
-}
-
-func untilByName(in *Instance, until []int) map[string]int {
-	if until == nil {
-		return nil
+// scaleHolds makes the steps of the prices of units that jobs hold so much
+// greater.
+func (a *ascent) scaleHolds(by float64) {
+	for i := len(a.scale) - len(a.now.hold); i < len(a.scale); i++ {
+		a.scale[i] *= by
 	}
-	m := make(map[string]int, len(until))
-	for i, t := range until {
-		m[in.Jobs[i].Name] = t
-	}
-	return m
-}
-
-// plan decides which jobs are relaxed.
-func (l *lean) plan(p *problem) {
-	l.exact, l.end = make([]bool, len(p.jobs)), make([]int, len(p.jobs))
-	work := 0
-	for i := range p.jobs {
-		j := &p.jobs[i]
-		if l.end[i] = p.T; l.until != nil {
-			l.end[i] = min(p.T, l.until[j.Name])
-		}
-		restarts := j.RestartIntervals > 0 || j.Running && j.RestartLeft > 0
-		l.exact[i] = !j.MustRun && (restarts || j.PreemptUSD > 0 || j.LateUSDPerInterval > 0 && j.deadline < p.T)
-		if l.exact[i] {
-			work += p.T * min(j.need, p.T) * (min(j.RestartIntervals, p.T) + 2)
-		}
-	}
-	if work > exactSteps {
-		clear(l.exact)
-	}
-}
-
-// relaxed adds the value of job i, and what it does, where it may run in its
-// best intervals whatever their order.
-//
-// An upper bound on any schedule: what is late costs at least the intervals of
-// progress made late; a stop, and work not done, cost nothing here; and an
-// interval of restart, which makes no progress, brings what its power and units
-// cost where that is less than nothing.
-func (r *response) relaxed(p *problem, i int, x *prices) {
-	j := &p.jobs[i]
-	k := &p.class[j.class]
-	from, to := min(j.Earliest, p.T), p.lean.end[i]
-	r.made[i] = 0
-	if j.MustRun {
-		to = min(to, from+min(j.Intervals, p.T))
-		if due := min(p.T, from+min(j.Intervals, p.T)); due > to && due > from {
-			r.add(-float64(due-max(from, to)) * j.UnservedUSDPerInterval)
-		}
-	}
-	if to <= from {
-		return
-	}
-	n := to - from
-	r.plans.ops += 2 * n
-	r.plans.cost = grow(r.plans.cost, n)
-	cost, units := r.plans.cost, float64(j.Units)
-	power, hold := x.power[k.node][from:to], x.hold[j.class][from:to]
-	kw := units * j.PowerKW
-	for t := range cost {
-		cost[t] = kw*power[t] + units*hold[t]
-	}
-	if x.shed != nil && j.ShedKW > 0 {
-		for t, usd := range x.shed[from:to] {
-			cost[t] -= units * j.ShedKW * usd
-		}
-	}
-	if !p.alwaysFits(i) {
-		for t := range cost {
-			if !p.fits(i, from+t, 0, nil) {
-				cost[t] = inf
-			}
-		}
-	}
-	for t := range cost {
-		if k.forced != nil && k.forced[from+t] {
-			cost[t] = inf
-		}
-	}
-	run := func(t int) {
-		t += from
-		r.load[k.node][t] += kw
-		r.shed[t] += units * j.ShedKW
-		r.hold[j.class][t] += units
-	}
-	if j.MustRun {
-		for t, c := range cost {
-			if v := j.gain - c; v > -j.UnservedUSDPerInterval {
-				r.add(v)
-				run(t)
-				r.made[i]++
-			} else {
-				r.add(-j.UnservedUSDPerInterval)
-			}
-		}
-		return
-	}
-	restarts := j.RestartIntervals > 0 || j.Running && j.RestartLeft > 0
-	r.worth = r.worth[:0]
-	for t, c := range cost {
-		v := j.gain - c
-		if from+t >= j.deadline {
-			v -= j.LateUSDPerInterval
-		}
-		if restarts && c < 0 {
-			v += c // it brings -c without progress as well
-		}
-		r.worth = append(r.worth, v)
-	}
-	// What brings as much as the last that is still taken is taken from the left.
-	r.top = append(r.top[:0], r.worth...)
-	least, equal := topOf(r.top, j.Intervals)
-	for t, v := range r.worth {
-		take := v > least
-		if v == least && equal > 0 {
-			take, equal = true, equal-1
-		}
-		if take {
-			r.add(v)
-			r.made[i]++
-		}
-		if restarts && cost[t] < 0 {
-			r.add(-cost[t])
-			take = true
-		}
-		if take {
-			run(t)
-		}
-	}
-}
-
-// topOf says which of the values to take for the greatest sum of at most k of
-// them: those above least, and so many of those equal to it. It moves them about.
-func topOf(v []float64, k int) (least float64, equal int) {
-	n := 0
-	for i, x := range v {
-		if x > 0 {
-			v[i], v[n] = v[n], x
-			n++
-		}
-	}
-	if n <= k {
-		return 0, 0
-	}
-	// The k greatest come first: quickselect (Hoare 1961).
-	v = v[:n]
-	from, to := 0, n-1
-	for from < to {
-		a, b, c := v[from], v[(from+to)/2], v[to]
-		pivot := max(min(a, b), min(max(a, b), c))
-		i, j := from, to
-		for i <= j {
-			for v[i] > pivot {
-				i++
-			}
-			for v[j] < pivot {
-				j--
-			}
-			if i <= j {
-				v[i], v[j] = v[j], v[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case k-1 <= j:
-			to = j
-		case k-1 >= i:
-			from = i
-		default:
-			from = to
-		}
-	}
-	least = v[k-1]
-	equal = k
-	for _, x := range v {
-		if x > least {
-			equal--
-		}
-	}
-	return least, equal
 }

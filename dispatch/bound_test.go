@@ -1,9 +1,12 @@
 package dispatch
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -134,6 +137,57 @@ func TestPropertyTop(t *testing.T) {
 			t.Fatalf("the %d best of %v come to %v, not %v: above %v, %d equal", k, v, sum, got, least, equal)
 		}
 	})
+}
+
+// The oracle's plans are judged, and not believed, before they are held against
+// the bound.
+func TestBoundHoldsTheOracle(t *testing.T) {
+	needShared(t)
+	s := smallShape
+	s.intervals, s.miners, s.minerCount, s.jobs = 6, 2, 30, 3
+	found := 0
+	for seed := range uint64(4) {
+		in := s.random(900 + seed)
+		path := filepath.Join(t.TempDir(), "in.json")
+		write(t, path, in)
+		out, err := exec.Command(python, filepath.Join(shared, "oracle.py"), path, "--time", "2", "--gap", "1e-4").Output()
+		if err != nil {
+			continue // no plan in time
+		}
+		oracle := new(Plan)
+		if err := json.Unmarshal(out, oracle); err != nil {
+			t.Fatal(err)
+		}
+		usd, err := in.Evaluate(oracle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found++
+		for _, free := range []bool{false, true} {
+			b := bounded(t, in, BoundOptions{FreeStart: free})
+			t.Logf("seed %d: oracle %.4f, bound %.4f, free start %v", seed, usd, b.USD, free)
+			if b.USD < usd-1e-6*math.Max(1, math.Abs(usd)) {
+				t.Errorf("seed %d: the oracle's plan is worth %v, over the bound %v", seed, usd, b.USD)
+			}
+			if b.USD > usd+0.15*math.Abs(usd) {
+				t.Errorf("seed %d: the bound %v is far above the oracle's plan of %v", seed, b.USD, usd)
+			}
+		}
+	}
+	if found == 0 {
+		t.Fatal("the oracle found no plan at all")
+	}
+}
+
+// Jobs without fees, as a backtest looks back at them: the plan made at the
+// bound's own kind of prices is all but worth it.
+func TestBoundIsTightWithJobs(t *testing.T) {
+	in, _ := stretch(3, 96, 40, 24)
+	p := solved(t, in, Options{})
+	b := bounded(t, in, BoundOptions{FreeStart: true})
+	if gap := b.USD/p.ObjectiveUSD - 1; gap < -1e-9 || gap > 0.002 {
+		t.Errorf("bound %v, plan %v: %.4f %% apart", b.USD, p.ObjectiveUSD, 100*gap)
+	}
 }
 
 // Where nothing ties intervals or units together the bound is the best plan.
