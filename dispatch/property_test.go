@@ -281,7 +281,8 @@ func TestPropertyPlanAgainFromNothing(t *testing.T) {
 		for i := range in.Jobs {
 			in.Jobs[i].Intervals = max(2, in.Jobs[i].Intervals)
 		}
-		p := solved(t, in, Options{})
+		few := Options{Steps: 1_500_000} // a sixth of a controller's
+		p := solved(t, in, few)
 		if !p.Feasible {
 			return
 		}
@@ -290,7 +291,7 @@ func TestPropertyPlanAgainFromNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := solved(t, next, Options{})
+		q := solved(t, next, few)
 		if lost := was - q.ObjectiveUSD; lost > againLoss*turnover(next) {
 			t.Fatalf("made again it is worth %v, the rest of the first was %v, bound %v", q.ObjectiveUSD, was, *q.BoundUSD)
 		}

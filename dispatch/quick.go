@@ -20,6 +20,9 @@ func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func
 		best.empty()
 		bound = min(bound, b.quick(best, x))
 	}
+	if len(p.class)*p.T > manyPaths && opt.Gap <= 0 && opt.Deadline == nil {
+		return bound // a better plan is made at better prices anyway
+	}
 	b.fillUp(best, x, y, bound, opt)
 	if bound <= opt.enough(best.worth()) || opt.Gap <= 0 {
 		return bound

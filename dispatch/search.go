@@ -43,12 +43,16 @@ func (b *builder) build(s *state, x *prices, standing *Plan) bool {
 		b.placeClass(s, c, x)
 	}
 	passes := 3
-	if len(b.p.class)*b.p.T > 100_000 {
+	if len(b.p.class)*b.p.T > manyPaths {
 		passes = 1 // many classes even each other out
 	}
 	b.polish(s, passes)
 	return true
 }
+
+// manyPaths is from how many classes times intervals on work is spared that
+// pays on small instances only.
+const manyPaths = 100_000
 
 // jobOrder puts leases first, then running jobs, then the best paying.
 func (b *builder) jobOrder() []int {
