@@ -41,7 +41,11 @@ type Relaxed struct {
 //
 // Without a deadline the same instance gives the same bound. Errors are those
 // of Validate, and of Until: a wrong length, or a negative interval.
-func Bound(in *Instance, opt BoundOptions) (*Relaxed, error) {
+func Bound(in *Instance, opt BoundOptions) (*Relaxed, error) { return bound(in, opt, exactSteps) }
+
+// bound relaxes all jobs whose exact schedules would together be more work than
+// exact at each step of ascent.
+func bound(in *Instance, opt BoundOptions, exact int) (*Relaxed, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
@@ -57,7 +61,7 @@ func Bound(in *Instance, opt BoundOptions) (*Relaxed, error) {
 	if stop == nil {
 		stop = func() bool { return false }
 	}
-	p := compileAs(in, &lean{freeStart: opt.FreeStart, until: untilByName(in, opt.Until)})
+	p := compileAs(in, &lean{freeStart: opt.FreeStart, until: untilByName(in, opt.Until), work: exact})
 	a := p.newAscent(p.firstPrices())
 	a.evaluate()
 	n := opt.Steps

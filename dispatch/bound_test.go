@@ -92,7 +92,11 @@ func TestPropertyBoundHolds(t *testing.T) {
 				}
 			}
 		}
-		b := bounded(t, in, opt)
+		exact := rapid.SampledFrom([]int{0, exactSteps}).Draw(t, "exact")
+		b, err := bound(in, opt, exact)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if b.USD < p.ObjectiveUSD-1e-6*math.Max(1, math.Abs(p.ObjectiveUSD)) {
 			t.Fatalf("a plan is worth %v, over the bound %v", p.ObjectiveUSD, b.USD)
 		}
@@ -101,7 +105,7 @@ func TestPropertyBoundHolds(t *testing.T) {
 				t.Fatalf("%s runs in %v intervals of %d", j.Name, n, j.Intervals)
 			}
 		}
-		again := bounded(t, in, opt)
+		again, _ := bound(in, opt, exact)
 		if again.USD != b.USD || !slices.Equal(again.Ran, b.Ran) {
 			t.Fatalf("bounds %v and %v of one instance", b.USD, again.USD)
 		}

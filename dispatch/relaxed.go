@@ -6,6 +6,7 @@ type lean struct {
 	until     map[string]int // by job; nil: none ends
 	exact     []bool         // by job: its schedules are gone through, not relaxed
 	end       []int          // by job
+	work      int            // how much exact schedules may be
 }
 
 func untilByName(in *Instance, until []int) map[string]int {
@@ -30,11 +31,11 @@ func (l *lean) plan(p *problem) {
 		}
 		restarts := j.RestartIntervals > 0 || j.Running && j.RestartLeft > 0
 		l.exact[i] = !j.MustRun && (restarts || j.PreemptUSD > 0 || j.LateUSDPerInterval > 0 && j.deadline < p.T)
-		if l.exact[i] {
+		if l.exact[i] && work <= l.work {
 			work += p.T * min(j.need, p.T) * (min(j.RestartIntervals, p.T) + 2)
 		}
 	}
-	if work > exactSteps {
+	if work > l.work {
 		clear(l.exact)
 	}
 }
