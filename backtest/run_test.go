@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice"
 	"sluice/backtest"
 	"sluice/site"
 )
@@ -80,24 +79,19 @@ func TestCalledOff(t *testing.T) {
 }
 
 // Memory does not grow with history but by a row for each day: what lives at any
-// time of a run is the same for 20 days and for 80, but for what the
-// forecast has seen.
+// time of a run is the same for 20 days and for 100. (The forecast, which bounds
+// what it keeps by itself, is not in it.)
 func TestMemoryIsFlat(t *testing.T) {
-	live := func(policy string, days int) float64 {
-		p := market(2, days+20, time.Hour)
-		p.work(3, days, 2)
-		s, count := farm(170 * sluice.Kilowatt)
+	live := func(days int) float64 {
+		p := market(2, days+2, time.Hour)
+		p.work(3, days, 3)
+		s, count := farm(0)
 		s.Reserves = []site.ReserveSpec{{Name: "ready"}}
-		if policy == backtest.Sluice {
-			s.Hosts = nil // its plans take long with jobs
-		}
 		o := p.options(t, s, count, days)
-		o.Learn = 10 * day
 		p = nil
-		most := 0.0
-		calls := 0
+		most, calls := 0.0, 0
 		o.Progress = func(string, int, int) {
-			if calls++; calls%4 != 0 {
+			if calls++; calls%3 != 0 {
 				return
 			}
 			runtime.GC()
@@ -105,17 +99,15 @@ func TestMemoryIsFlat(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			most = max(most, float64(m.HeapAlloc))
 		}
-		runAll(t, o, policy)
+		if r := runAll(t, o, backtest.LastPrice); len(r.Days[backtest.LastPrice]) != days || r.Policies[0].JobsDone < 2*days {
+			t.Fatalf("%+v", r.Policies[0])
+		}
 		return most
 	}
-	const short, long, row = 20, 80, 200
-	for policy, hour := range map[string]float64{
-		backtest.LastPrice: 0,
-		backtest.Sluice:    700, // an example that the forecast learns from; it keeps 105,000 at most
-	} {
-		a, b := live(policy, short), live(policy, long)
-		if more := (long - short) * (row + 24*hour); b > a+more+250_000 {
-			t.Errorf("%s: %.0f kB live in %d days, %.0f kB in %d", policy, a/1e3, short, b/1e3, long)
-		}
+	const short, long, row = 20, 100, 200
+	if a, b := live(short), live(long); b > a+(long-short)*row+150_000 {
+		t.Errorf("%.0f kB live in %d days, %.0f kB in %d", a/1e3, short, b/1e3, long)
+	} else {
+		t.Logf("%.0f kB live in %d days, %.0f kB in %d", a/1e3, short, b/1e3, long)
 	}
 }
