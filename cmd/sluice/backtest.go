@@ -53,6 +53,11 @@ jobs, and other policies over the same history:
 					return err
 				}
 			}
+			for _, path := range []string{htmlFile, csvFile} { // before minutes of work
+				if info, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !info.IsDir()) {
+					return sluice.Errorf(sluice.Invalid, "make it first", "writing %s: there is no folder %s", path, filepath.Dir(path))
+				}
+			}
 			bar := newProgress(cmd.ErrOrStderr(), "steps")
 			o.Progress = bar.part
 			r, err := backtest.Run(cmd.Context(), o, policies)
@@ -157,13 +162,7 @@ func backtestOptions(file, data, from, to string) (backtest.Options, error) {
 		}
 	}
 	o.USDPer = c.Site.USDPer
-	o.Series = map[feed.Quantity]history.Spec{}
-	for _, r := range c.History.Series {
-		q := feed.Quantity(r.Quantity)
-		s := history.Spec{Path: dataFile(c, data, r.File), Column: r.Column, Step: time.Duration(r.Interval)}
-		s.Low, s.High = bounds(q)
-		o.Series[q] = s
-	}
+	o.Series = recordedSeries(c, data)
 	if t := c.History.Jobs; t.File != "" {
 		o.Jobs = &history.JobSpec{
 			Path: dataFile(c, data, t.File), Trace: t.Trace, Repeat: true, Skip: time.Duration(t.Skip), Every: t.Every, MaxGPUs: t.MaxGPUs, InterruptibleShare: float64(t.Interruptible),
@@ -173,9 +172,16 @@ func backtestOptions(file, data, from, to string) (backtest.Options, error) {
 	return o, nil
 }
 
-// bounds are what feeds hold plausible of a quantity.
-func bounds(q feed.Quantity) (lo, hi float64) {
-	return feed.Bounds(q)
+// recordedSeries are the series of a configuration.
+func recordedSeries(c *config.Config, data string) map[feed.Quantity]history.Spec {
+	out := map[feed.Quantity]history.Spec{}
+	for _, r := range c.History.Series {
+		q := feed.Quantity(r.Quantity)
+		s := history.Spec{Path: dataFile(c, data, r.File), Column: r.Column, Step: time.Duration(r.Interval)}
+		s.Low, s.High = feed.Bounds(q)
+		out[q] = s
+	}
+	return out
 }
 
 // dataFile is where a recorded file stands: in the data folder, else beside the
