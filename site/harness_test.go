@@ -57,6 +57,7 @@ type worldSpec struct {
 	books    *noBooks
 	reserves []site.ReserveSpec
 	pays     map[string]func(time.Time) float64 // what each reserve pays, where the feed knows
+	expect   func(time.Time, int) []float64
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -235,7 +236,7 @@ func (w *world) open() {
 		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true,
 	}
 	o.Nodes = []site.NodeSpec{{Name: "site", Limit: w.spec.limit}, {Name: "a", Parent: "site", Limit: w.spec.feederA}, {Name: "b", Parent: "site"}}
-	o.Reserves = w.spec.reserves
+	o.Reserves, o.Expect = w.spec.reserves, w.spec.expect
 	if w.spec.meters {
 		o.Nodes[0].Meter, o.Nodes[1].Meter = meter{w, "site"}, meter{w, "a"}
 	}

@@ -91,9 +91,12 @@ type Options struct {
 	// Expect is what the energy of each of n intervals from now on is expected to
 	// cost, USD/MWh; fewer values leave the rest to the site's own rule. Nil: that
 	// rule alone. It is called once for each plan, with s.mu held.
-	Expect  func(now time.Time, n int) []float64
-	Webhook string
-	Log     *slog.Logger
+	Expect func(now time.Time, n int) []float64
+	// Forecast is what people see of Expect; nil: nothing. It is called in each
+	// turn, with s.mu held.
+	Forecast func(now time.Time) Forecast
+	Webhook  string
+	Log      *slog.Logger
 }
 
 // Site is the controller of one grid connection. Step turns its loop; all other

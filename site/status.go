@@ -65,6 +65,10 @@ func (s *Site) publish(now time.Time) {
 		Alarms: s.openAlarms(), Curtailments: []Curtailment{}, Plan: s.planInfo, Strikes: s.strikes(m.hashprice, jobs),
 		Today: s.today.view(now), Reserves: m.reserves,
 	}
+	if s.o.Forecast != nil {
+		f := s.o.Forecast(now)
+		st.Forecast = &f
+	}
 	for _, n := range s.nodes {
 		w, _ := s.load(n, by, now)
 		st.Nodes = append(st.Nodes, Node{

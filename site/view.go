@@ -42,6 +42,18 @@ type Status struct {
 	Strikes              []Strike       `json:"strikes"`        // the merit order, cheapest to stop first
 	Today                Today          `json:"today"`          // settled since midnight UTC
 	Reserves             []Reserve      `json:"reserves"`       // that load stands ready for
+	Forecast             *Forecast      `json:"forecast,omitempty"`
+}
+
+// Forecast is what plans expect of the price of power, and what that was learned
+// from.
+type Forecast struct {
+	Ready         bool       `json:"ready"`                  // plans use it; else the rule of the price in force and the day-ahead price
+	LearnedDays   float64    `json:"learned_days"`           // of known prices that count
+	LearnedFrom   *time.Time `json:"learned_from,omitempty"` // start of the first known price
+	LearnedTo     *time.Time `json:"learned_to,omitempty"`   // end of the newest
+	NextUSDPerMWh float64    `json:"next_usd_per_mwh"`       // expected of the site's next interval; 0 while not ready
+	Note          string     `json:"note,omitempty"`         // why it is not ready
 }
 
 // Reserve is load that the grid pays to be able to drop. In observe mode it is
