@@ -92,6 +92,7 @@ func realParts(c *config.Config) (*parts, error) {
 		return nil, err
 	}
 	p.options.Feeds = feed.NewBook(specs)
+	p.recorded, p.usdPer = recordedPrices(c), c.Site.USDPer
 	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
 		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
 	return p, nil

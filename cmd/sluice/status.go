@@ -113,6 +113,13 @@ func writeStatus(w io.Writer, st site.Status, i ink) error {
 	use("other", st.OtherKW, "load from "+orDash(string(st.LoadSource)))
 
 	fmt.Fprintf(w, "\n  price     %12s $/MWh   hashprice %s $/PH/day\n", figure(st.PriceUSDPerMWh, 2), figure(st.HashpriceUSDPerPHDay, 2))
+	if f := st.Forecast; f != nil {
+		text := "not in use yet: " + plain(f.Note)
+		if f.Ready && f.LearnedTo != nil {
+			text = fmt.Sprintf("%s $/MWh expected next, learned from %s days up to %s", figure(f.NextUSDPerMWh, 2), figure(f.LearnedDays, 0), stamp(*f.LearnedTo))
+		}
+		fmt.Fprintf(w, "  forecast  %s\n", text)
+	}
 	fmt.Fprintf(w, "  margin    %12s $/h     mining %s, AI %s\n", figure(st.MarginUSDPerHour, 2), figure(st.MiningMarginUSDHour, 2), figure(st.AIMarginUSDHour, 2))
 	for n, r := range st.Reserves {
 		label := ""

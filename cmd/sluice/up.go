@@ -18,6 +18,8 @@ import (
 	"sluice"
 	"sluice/compute"
 	"sluice/config"
+	"sluice/feed"
+	"sluice/history"
 	"sluice/server"
 	"sluice/site"
 	"sluice/store"
@@ -70,9 +72,13 @@ type parts struct {
 	hosts     []compute.Host
 	executors map[string]compute.Executor
 	rates     map[string]rate // by class of hosts
-	tick      time.Duration   // wall time of a turn
-	poll      time.Duration   // wall time of a sweep over all machines
-	banner    string
+	// recorded are the series of the price of power that the forecast may learn
+	// from, in a currency of which one is usdPer USD.
+	recorded map[feed.Quantity]history.Spec
+	usdPer   float64
+	tick     time.Duration // wall time of a turn
+	poll     time.Duration // wall time of a sweep over all machines
+	banner   string
 	// background runs with the site until ctx ends: feeding it virtual work.
 	background func(ctx context.Context, s *running)
 	attach     func(s *running) error // once the compute service is there
@@ -84,11 +90,12 @@ type rate struct{ firm, spot float64 }
 
 // running is a site with all that it needs.
 type running struct {
-	parts *parts
-	site  *site.Site
-	jobs  *compute.Service
-	db    *store.DB
-	log   *slog.Logger
+	parts   *parts
+	site    *site.Site
+	jobs    *compute.Service
+	outlook *outlook
+	db      *store.DB
+	log     *slog.Logger
 }
 
 func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) error {
@@ -255,6 +262,8 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 	if err := o.Feeds.Refresh(ctx, now); err != nil {
 		log.Warn("some feeds do not answer yet", "err", err)
 	}
+	r.outlook = newOutlook(o, db, p.recorded, p.usdPer, log)
+	o.Expect, o.Forecast = r.outlook.Expect, r.outlook.Forecast
 	s, err := site.New(ctx, o, now)
 	if err != nil {
 		return nil, err
@@ -310,6 +319,7 @@ func (r *running) loops(ctx context.Context) {
 		func(ctx context.Context) { r.site.Run(ctx, p.clock.Now, p.tick) },
 		func(ctx context.Context) { r.site.RunPolls(ctx, p.clock.Now, p.poll) },
 		func(ctx context.Context) { every(ctx, time.Second, func() { r.refreshFeeds(ctx) }) },
+		func(ctx context.Context) { every(ctx, time.Second, func() { r.outlook.follow(ctx, p.clock.Now()) }) },
 		func(ctx context.Context) { every(ctx, 5*time.Second, func() { r.syncJobs(ctx) }) },
 	)
 	if p.options.Webhook != "" {
