@@ -42,7 +42,6 @@ func (d Deal) PerMWYear() float64 { return d.USD / d.MW / d.Years }
 // conversion is the deal on the model's terms: what a kilowatt or a GPU-hour has
 // to cost for the contract's sum, to the cent that a contract would name.
 func (d Deal) conversion() Conversion {
-	cents := func(usd float64) float64 { return float64(sluice.MoneyOfUSD(usd*100)/sluice.USD) / 100 }
 	given := func(v float64) Number { return Number{v, d.Name} }
 	c := Conversion{Name: d.Name, Kind: Hosting}
 	if strings.HasPrefix(d.Name, "IREN") {
@@ -64,6 +63,9 @@ func miningPerMWYear(joulesPerTH, hashprice float64) float64 {
 	return sluice.MiningRevenue(sluice.HashRate(ths), sluice.HashpriceFromUSD(hashprice), 0, year).USD()
 }
 
+// listRate is the median on-demand quote for a B200 of May 2026, USD per GPU-hour.
+const listRate = 4.695
+
 // DealTable is the check against the world as a table in Markdown; docs/pivot.md
 // holds it, and a test holds the two together.
 func DealTable() (string, error) {
@@ -82,6 +84,11 @@ func DealTable() (string, error) {
 			d.Name, d.MW, d.Years, d.USD/1e9, d.Source, d.PerMWYear()/1e6, terms, c.RevenuePerITMWYear()/1e6)
 	}
 	fmt.Fprintf(&b, "| mining | 20 J/TH, 43.34 USD per PH/s and day | 0.79 | the same, before energy and the pool's fee | %.2f |\n", miningPerMWYear(20, 43.34)/1e6)
+	list := Conversion{Name: "list", Kind: GPU, ReservedShare: Number{1, "list"}, ReservedRate: Number{listRate, "list"}}
+	if err := list.complete(10); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "| the same hosts at list price, every hour sold | median of 14 neoclouds' on-demand quotes for a B200, May 2026 | | %.2f USD per GPU-hour | %.2f |\n", listRate, list.RevenuePerITMWYear()/1e6)
 	for _, c := range DefaultConversions() {
 		if err := c.complete(10); err != nil {
 			return "", err

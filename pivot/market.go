@@ -222,12 +222,29 @@ func (m *market) fit(h History, t *Terms, means []float64, index []int) error {
 	if len(shocks) == 0 {
 		return nil
 	}
-	mean, sd := spread(shocks)
-	m.shockSD = sd
-	for i, e := range shocks {
-		m.weeks[at[i]].shock = e - mean
+	// The hashprice has no seasons: what the history shows of them is chance, and
+	// scenarios, which draw by season, must not repeat it every year.
+	for i := range shocks {
+		sum, n := 0.0, 0.0
+		for j := range shocks {
+			if apart(m.weeks[at[i]].season, m.weeks[at[j]].season) <= seasonReach {
+				sum, n = sum+shocks[j], n+1
+			}
+		}
+		m.weeks[at[i]].shock = shocks[i] - sum/n
 	}
+	var all []float64
+	for _, w := range m.weeks {
+		all = append(all, w.shock)
+	}
+	_, m.shockSD = spread(all)
 	return nil
+}
+
+// apart is how many weeks lie between two seasons.
+func apart(a, b int) int {
+	d := (a - b + seasons) % seasons
+	return min(d, seasons-d)
 }
 
 // detrend returns the logarithms less their straight line.

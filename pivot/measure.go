@@ -73,7 +73,7 @@ func (t *table) step(ci, si int, s *sums) Step {
 		Hosts: l.hosts, GPUs: l.gpus, CapexUSD: l.buildUSD + l.hostsUSD, SoldUSD: fetched, WriteOffUSD: off,
 		MiningProfitUSD: s.mining, AIProfitUSD: s.ai, ProfitUSD: quantiles(s.profit),
 		NPVUSD: quantiles(s.npv), NPVGainUSD: quantiles(s.gain), WorstQuarterUSD: quantiles(s.worstQuarters).P5,
-		FlexibilityUSD: s.flexible, CalledAloneUSD: s.lossAlone, CutHours: s.cut, CutAloneHours: s.cutAlone,
+		FlexibilityUSD: cents(s.flexible), CalledAloneUSD: cents(s.lossAlone), CutHours: s.cut, CutAloneHours: s.cutAlone,
 		BackupMWh: s.backup, EnergyMWh: s.energy, ByYear: s.years,
 	}
 	if at.aiKW > 0 {
@@ -86,3 +86,6 @@ func (t *table) step(ci, si int, s *sums) Step {
 	out.CashCV = orNil(sd/mean, mean > 0)
 	return out
 }
+
+// cents rounds to them: differences of large sums leave dust.
+func cents(usd float64) float64 { return math.Round(usd*100)/100 + 0 }

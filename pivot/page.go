@@ -3,6 +3,7 @@ package pivot
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"sluice/report"
 )
@@ -25,15 +26,21 @@ func (r *Result) WriteHTML(w io.Writer) error {
 		steps := r.stepsOf(b.Conversion)
 		p.Sections = append(p.Sections, report.Section{
 			Title: b.Conversion, Text: r.headline(b) + ".", Table: r.moneyTable(b),
-			Charts: []report.Chart{
-				presentValue(steps, b), profit(steps, b), cash(steps), capital(steps), flexibility(steps), years(steps, b),
-			},
+			Charts: charts(steps, b),
 		}, report.Section{Title: b.Conversion + ": risk and flexibility", Table: r.riskTable(b)})
 	}
 	p.Sections = append(p.Sections, report.Section{
 		Title: "Inputs", Text: "Every input with its unit and where it comes from; what says assumption is one.", Table: r.inputTable(),
 	})
 	return p.WriteHTML(w)
+}
+
+func charts(steps []Step, b Best) []report.Chart {
+	out := []report.Chart{presentValue(steps, b), profit(steps, b), cash(steps), capital(steps)}
+	if slices.ContainsFunc(steps, func(s Step) bool { return s.FlexibilityUSD != 0 || s.CalledAloneUSD != 0 }) {
+		out = append(out, flexibility(steps))
+	}
+	return append(out, years(steps, b))
 }
 
 func column(steps []Step, of func(*Step) float64) []float64 {
@@ -108,20 +115,22 @@ func cash(steps []Step) report.Chart {
 }
 
 func capital(steps []Step) report.Chart {
-	return &report.Curves{
-		Title: "Capital and payback", Text: "Payback is of the mean cash over that without a conversion; a gap means never within the plan.",
+	c := &report.Curves{
+		Title: "Capital and payback", Text: "No share pays back within the plan: its mean cash over that without a conversion stays below the capital.",
 		X: shareAxis, At: shares(steps),
-		Panels: []report.Panel{
-			{
-				Axis:  report.Axis{Title: "capital", Unit: "USD"},
-				Areas: []report.Series{{Name: "capital", Ink: report.Other, Y: column(steps, func(s *Step) float64 { return s.CapexUSD })}},
-			},
-			{
-				Axis:  report.Axis{Title: "payback", Unit: "years"},
-				Lines: []report.Series{{Name: "payback", Ink: report.First, Y: column(steps, func(s *Step) float64 { return orNaN(s.Payback) })}},
-			},
-		},
+		Panels: []report.Panel{{
+			Axis:  report.Axis{Title: "capital", Unit: "USD"},
+			Areas: []report.Series{{Name: "capital", Ink: report.Other, Y: column(steps, func(s *Step) float64 { return s.CapexUSD })}},
+		}},
 	}
+	if slices.ContainsFunc(steps, func(s Step) bool { return s.Payback != nil }) {
+		c.Text = "Payback is of the mean cash over that without a conversion; a gap means never within the plan."
+		c.Panels = append(c.Panels, report.Panel{
+			Axis:  report.Axis{Title: "payback", Unit: "years"},
+			Lines: []report.Series{{Name: "payback", Ink: report.First, Y: column(steps, func(s *Step) float64 { return orNaN(s.Payback) })}},
+		})
+	}
+	return c
 }
 
 func flexibility(steps []Step) report.Chart {

@@ -34,9 +34,9 @@ type HistoryFacts struct {
 // SolverFacts says how the weeks were solved.
 type SolverFacts struct {
 	Solves     int     `json:"solves"`
-	Direct     int     `json:"direct"`     // cells in which the plan without limits keeps them
-	Infeasible int     `json:"infeasible"` // plants and weeks in which what stands still draws too much
-	WorstGap   float64 `json:"worst_gap"`  // between a week's plan and the proven bound on every plan, as a share
+	Direct     int     `json:"direct"`           // results that follow from the plans without limits
+	Infeasible int     `json:"infeasible_hours"` // in which even what stands still draws more than the grid leaves, over all plants
+	WorstGap   float64 `json:"worst_gap"`        // from a week's plan to the proven bound on every plan, as a share of its turnover
 	Levels     int     `json:"hashprice_levels"`
 }
 

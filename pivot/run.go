@@ -138,7 +138,7 @@ func (t *table) notes() []string {
 		}
 	}
 	if t.solved.infeasible > 0 {
-		out = append(out, fmt.Sprintf("In %d plants and weeks even what stands still draws more than the grid leaves.", t.solved.infeasible))
+		out = append(out, fmt.Sprintf("In %d hours, over all shares, even what stands still draws more than the grid leaves.", t.solved.infeasible))
 	}
 	return append(out, p.History.Notes...)
 }

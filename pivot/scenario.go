@@ -65,8 +65,7 @@ func (m *market) bySeason() [][]int {
 	for s := range out {
 		for reach := seasonReach; len(out[s]) == 0; reach++ {
 			for i, w := range m.weeks {
-				d := (w.season - s + seasons) % seasons
-				if min(d, seasons-d) <= reach {
+				if apart(w.season, s) <= reach {
 					out[s] = append(out[s], i)
 				}
 			}

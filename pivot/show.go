@@ -128,8 +128,8 @@ func (r *Result) allNotes() []string {
 		fmt.Sprintf("History: %d weeks from %s to %s; the grid calls in %.0f hours a year of them.", h.Weeks, h.From.Format("2006-01-02"), h.To.Format("2006-01-02"), h.CalledHoursYear),
 		fmt.Sprintf("Hashprice: %.1f to %.1f USD per PH/s and day over the scenarios; %.1f %% a week of new deviation, half of a deviation gone after %.0f weeks.",
 			h.LeastHashprice, h.MostHashprice, 100*h.WeeklyVolatility, h.HalfLifeWeeks),
-		fmt.Sprintf("Optimiser: %d problems of 168 hours solved, each within %s of the proven bound; %d results follow from those without limits.",
-			r.Solver.Solves, percent(r.Solver.WorstGap), r.Solver.Direct),
+		fmt.Sprintf("Optimiser: %d problems of 168 hours solved, from which %d weeks at a share and a hashprice follow; each is within %s of the proven bound, as a share of its turnover.",
+			r.Solver.Solves, r.Solver.Direct, percent(r.Solver.WorstGap)),
 	}, r.Notes...)
 }
 

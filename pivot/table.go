@@ -35,8 +35,8 @@ func (t *table) cell(share, week, level int) int {
 // The levels of the hashprice: how many at most, how far apart at least, and
 // which share of the scenarios' weeks lies beyond them at either end.
 const (
-	maxLevels  = 12
-	levelRatio = 1.35
+	maxLevels  = 20
+	levelRatio = 1.2
 	levelTail  = 0.002
 )
 
@@ -114,7 +114,7 @@ func newTable(ctx context.Context, p *Plan, m *market, levels []float64, progres
 // free is a week without limits: then no machine stands in the way of another, so
 // that one of each kind stands for all.
 type free struct {
-	miners [][]settled   // one machine, by level and class
+	miners [][]miner     // one machine, by level and class
 	serve  [][][]float64 // by conversion, part and hour: 1 where it is served
 }
 
@@ -138,9 +138,9 @@ func (t *table) freely(w *week, r *solverReport) (*free, error) {
 	out := &free{serve: make([][][]float64, len(t.p.Conversions))}
 	next := 0
 	for range t.levels {
-		var row []settled
+		var row []miner
 		for range t.p.Site.Classes {
-			row = append(row, settle(in, plan, &in.Classes[next], w))
+			row = append(row, newMiner(in, plan, &in.Classes[next], w))
 			next++
 		}
 		out.miners = append(out.miners, row)
@@ -161,8 +161,6 @@ func (t *table) solve(in *dispatch.Instance, r *solverReport) (*dispatch.Plan, e
 	r.solves++
 	if plan.BoundUSD == nil {
 		r.infeasible += len(plan.Violations)
-	} else {
-		r.worstGap = max(r.worstGap, (*plan.BoundUSD-plan.ObjectiveUSD)/max(1, math.Abs(plan.ObjectiveUSD)))
 	}
 	return plan, nil
 }
@@ -207,23 +205,34 @@ func (t *table) solveWeek(ctx context.Context, wi int) (solverReport, error) {
 			}
 			out := &c.cells[t.cell(c.at.index, wi, li)]
 			x, ok := t.fit(w, c.at, f.miners[li], c.parts, c.serving, c.kw)
-			if !ok {
-				if err := t.solvePlant(w, li, c, out, &r); err != nil {
-					return r, err
+			var got tally
+			if ok {
+				for i, n := range c.at.kept {
+					one := x.settled(i, &f.miners[li][i], w)
+					got.mine(&one, float64(n))
 				}
+				for i := range c.parts {
+					got.ai(&c.parts[i], x.serve[i], w)
+				}
+				ok = x.gap <= directGap*got.turnover(c.parts)
+			}
+			if ok {
+				r.direct++
+				r.worstGap = max(r.worstGap, x.gap/max(1, got.turnover(c.parts)))
+				*out = got
 				continue
 			}
-			r.direct++
-			for i, n := range c.at.kept {
-				out.mine(&f.miners[li][i], float64(n))
-			}
-			for i := range c.parts {
-				out.ai(&c.parts[i], x[i], w)
+			if err := t.solvePlant(w, li, c, out, &r); err != nil {
+				return r, err
 			}
 		}
 	}
 	return r, nil
 }
+
+// directGap is how far a plan that was found without solving may be from the best,
+// as a share of what the week turns over.
+const directGap = 0.002
 
 // solvePlant solves a plant in a week at a level.
 func (t *table) solvePlant(w *week, level int, c cellWork, out *tally, r *solverReport) error {
@@ -240,6 +249,9 @@ func (t *table) solvePlant(w *week, level int, c cellWork, out *tally, r *solver
 		} else {
 			out.ai(&c.parts[i-miners], served(in, plan, &in.Classes[i]), w)
 		}
+	}
+	if plan.BoundUSD != nil {
+		r.worstGap = max(r.worstGap, (*plan.BoundUSD-plan.ObjectiveUSD)/max(1, out.turnover(c.parts)))
 	}
 	return nil
 }

@@ -71,6 +71,7 @@ func miningUSD(ths, hashprice, poolFee float64) float64 {
 // part is a kind of AI load in a week: served or not, hour by hour. Powers are kW
 // at the meter, money is USD an hour before energy, but for what a client pays.
 type part struct {
+	flatUSD           float64 // usd without what a client pays of the energy
 	name              string
 	kw, elseKW        float64 // while it is served, while it is not
 	usd, elseUSD      []float64
@@ -89,6 +90,7 @@ func (l *load) parts(w *week) []part {
 		if p.kw <= 0 {
 			return
 		}
+		p.flatUSD = usd
 		p.usd, p.elseUSD, p.lossUSDPerKW = make([]float64, hoursPerWeek), make([]float64, hoursPerWeek), make([]float64, hoursPerWeek)
 		for t := range p.usd {
 			p.usd[t], p.elseUSD[t] = usd, elseUSD
@@ -256,4 +258,30 @@ func (a *tally) ai(p *part, x []float64, w *week) {
 		a.served += hours * p.firmShare
 		a.cut += missed * p.firmShare
 	}
+}
+
+// turnover is what the week takes in, and what it pays for energy where that is
+// more.
+func (a *tally) turnover(parts []part) float64 {
+	sum := a.mineUSD
+	for i := range parts {
+		sum += hoursPerWeek * parts[i].flatUSD
+	}
+	return max(sum, a.mineEnergyUSD+a.aiEnergyUSD)
+}
+
+// newMiner is one machine of the class as the plan without limits runs it.
+func newMiner(in *dispatch.Instance, plan *dispatch.Plan, c *dispatch.Class, w *week) miner {
+	m := miner{settled: settle(in, plan, c, w), class: c, mode: make([]int, hoursPerWeek), best: make([]int, hoursPerWeek)}
+	for h, row := range plan.Counts(in, c.Name) {
+		for j := range c.Modes {
+			if row[c.Modes[j].Name] > 0 {
+				m.mode[h] = j
+			}
+			if m.margin(w, j, h) > m.margin(w, m.best[h], h) {
+				m.best[h] = j
+			}
+		}
+	}
+	return m
 }
