@@ -36,6 +36,7 @@ func (b *books) Curtailments(context.Context, int) ([]site.Curtailment, error) {
 func (b *books) Alarms(context.Context, bool, int64, int) ([]site.Alarm, error) {
 	return nil, nil
 }
+
 func (b *books) Samples(context.Context, time.Time, time.Time, int) ([]site.Sample, error) {
 	return nil, nil
 }

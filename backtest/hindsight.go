@@ -80,9 +80,9 @@ func hindsight(ctx context.Context, o *Options) (*tally, []history.Finding, erro
 // blockSpan is how long a block is: some hundred steps.
 func blockSpan(step time.Duration) time.Duration {
 	if step >= 30*time.Minute {
-		return 14 * 24 * time.Hour
+		return 28 * 24 * time.Hour
 	}
-	return 2 * 24 * time.Hour
+	return 7 * 24 * time.Hour
 }
 
 // work is a job that a block may run.
@@ -143,20 +143,24 @@ func (b *block) take(s *stream, open []work) ([]work, error) {
 			w.rate = h.SpotRateUSD
 		}
 		w.gone = b.o.Terms.gone(w.at, w.length)
-		if w.gone.After(b.end()) && b.end().Before(b.o.To) {
+		if later(w, b.end()) && b.end().Before(b.o.To) {
 			w.price = math.Max(0, w.rate-unitPower(b.o)[h.Name]/1000*b.meanPrice())
 			b.once += w.price * float64(w.units) * float64(b.intervals(w)) * b.step.Hours()
 		}
 		b.jobs = append(b.jobs, w)
 	}
-	var later []work
+	var rest []work
 	for _, w := range b.jobs {
-		if w.gone.After(b.end()) {
-			later = append(later, w)
+		if later(w, b.end()) {
+			rest = append(rest, w)
 		}
 	}
-	return later, nil
+	return rest, nil
 }
+
+// later says whether the job may still run in the step that begins at t: its client
+// goes in the first turn after the time.
+func later(w work, t time.Time) bool { return !w.gone.Before(t) }
 
 func (b *block) intervals(w work) int { return int((w.length + b.step - 1) / b.step) }
 
@@ -203,17 +207,18 @@ func (b *block) instance() *dispatch.Instance {
 		if n == 0 {
 			continue
 		}
+		c, _ := o.banked(c) // of which policies, too, have whole ones
 		d := dispatch.Class{Name: c.Name, Node: c.Node, Count: n, Initial: map[string]int{sluice.ModeSleep: n}}
 		least := c.Modes[0].Power
 		for _, m := range c.Modes {
 			least = min(least, m.Power)
 		}
 		for _, m := range c.Modes {
-			hour := sluice.MiningRevenue(m.HashRate, 1_000_000, o.Site.PoolFee, 1_000_000*time.Hour).USD() / 1e6 // of one hour at 1 $/PH/day
-			dm := dispatch.Mode{Name: m.Name, PowerKW: atMeter(m.Power), MinIntervals: 1, EarlyUSD: &free}
+			hour := sluice.MiningRevenue(m.HashRate/sluice.HashRate(c.Stands), 1_000_000, o.Site.PoolFee, 1_000_000*time.Hour).USD() / 1e6 // of one hour at 1 $/PH/day
+			dm := dispatch.Mode{Name: m.Name, PowerKW: atMeter(m.Power) / c.Stands, MinIntervals: 1, EarlyUSD: &free}
 			dm.USDPerHour = series(func(x *moment) float64 { return hour * x.hash })
 			if len(o.Site.Reserves) > 0 {
-				dm.ShedKW = atMeter(m.Power - least)
+				dm.ShedKW = atMeter(m.Power-least) / c.Stands
 			}
 			d.Modes = append(d.Modes, dm)
 		}
@@ -252,16 +257,14 @@ func (b *block) instance() *dispatch.Instance {
 // solve adds the block's bound.
 func (b *block) solve(t *tally) error {
 	in := b.instance()
-	p, err := dispatch.Solve(in, dispatch.Options{Gap: boundGap})
+	until := make([]int, len(b.jobs))
+	for i, w := range b.jobs {
+		until[i] = min(b.n, int((w.gone.Sub(b.from)+b.step-1)/b.step)+1) // it is let go at the first turn after
+	}
+	p, err := dispatch.Bound(in, dispatch.BoundOptions{FreeStart: true, Until: until})
 	if err != nil {
 		return err
 	}
-	if p.BoundUSD == nil {
-		return sluice.Errorf(sluice.Invalid, "raise the limit, or leave hosts out", "the limits cannot be kept with everything standing still")
-	}
-	t.ProfitUSD += *p.BoundUSD + b.once
+	t.ProfitUSD += p.USD + b.once
 	return nil
 }
-
-// boundGap is the gap at which a block's plan is good enough: its bound counts.
-const boundGap = 0.0005

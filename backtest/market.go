@@ -126,7 +126,7 @@ func firstOf(spec history.Spec) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	r, err := s.Next()
 	return r.At, err
 }
@@ -134,16 +134,16 @@ func firstOf(spec history.Spec) (time.Time, error) {
 func (m *market) close() {
 	for _, s := range []*slow{m.btc, m.diff, m.subsidy, m.fees, m.hash} {
 		if s != nil {
-			s.in.Close()
+			_ = s.in.Close()
 		}
 	}
 	for _, a := range append([]*ahead{m.dayAhead}, m.reserves...) {
 		if a != nil {
-			a.in.Close()
+			_ = a.in.Close()
 		}
 	}
 	if m.rt != nil {
-		m.rt.Close()
+		_ = m.rt.Close()
 	}
 }
 

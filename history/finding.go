@@ -82,7 +82,7 @@ func third(n int) string {
 // steps counts what is missing in the unit that a person would choose.
 func (f Finding) steps() string {
 	step := f.To.Sub(f.From) / time.Duration(max(1, f.Count))
-	unit := ""
+	var unit string
 	switch step {
 	case 24 * time.Hour:
 		unit = "day"

@@ -20,7 +20,7 @@ func Read(spec Spec) (*Grid, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	g := &Grid{Step: s.Step()}
 	for {
 		r, err := s.Next()

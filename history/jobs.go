@@ -79,12 +79,12 @@ func (j *Jobs) open() error {
 	j.cols = jobColumns{trace: optional("trace"), user: optional("user"), qos: optional("qos"), status: optional("status")}
 	for name, i := range map[string]*int{"submit_s": &j.cols.submit, "gpus": &j.cols.gpus, "duration_s": &j.cols.duration} {
 		if *i, err = in.column(name); err != nil {
-			in.close()
+			_ = in.close()
 			return err
 		}
 	}
 	if j.cols.trace < 0 && j.spec.Trace != "" {
-		in.close()
+		_ = in.close()
 		return sluice.Errorf(sluice.Invalid, "leave the trace empty", "%s has no column trace", j.spec.Path)
 	}
 	j.in = in

@@ -73,7 +73,7 @@ func seen(jobs []Job) string {
 
 func TestJobs(t *testing.T) {
 	path := file(t, "jobs.csv", someJobs)
-	at := func(d time.Duration) time.Time { return jobStart.Add(d) }
+	at := jobStart.Add
 	for _, c := range []struct {
 		name  string
 		spec  JobSpec

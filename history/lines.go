@@ -115,7 +115,7 @@ func (l *lines) next() (bool, error) {
 			return true, l.split(b)
 		}
 		if err != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // the end of the file, as the switch above has it
 		}
 	}
 }

@@ -77,7 +77,7 @@ func newSeries(spec Spec, in *lines) (*Series, error) {
 		s.to = spec.To.UnixNano()
 	}
 	if err := s.begin(); err != nil {
-		in.close()
+		_ = in.close()
 		return nil, err
 	}
 	return s, nil

@@ -190,7 +190,8 @@ func TestLinesGoThroughTheirValues(t *testing.T) {
 func TestAreasStack(t *testing.T) {
 	at := hours(4)
 	c := &Timeline{At: at, Panels: []Panel{{Steps: true, Areas: []Series{
-		{Name: "a", Ink: AI, Y: []float64{2, 2, 2, 2}}, {Name: "b", Ink: Mining, Y: []float64{8, 0, 8, math.NaN()}},
+		{Name: "a", Ink: AI, Y: []float64{2, 2, 2, 2}},
+		{Name: "b", Ink: Mining, Y: []float64{8, 0, 8, math.NaN()}},
 		{Name: "none", Ink: Other, Y: []float64{0, 0, 0}},
 	}}}}
 	s := drawn(c, true)

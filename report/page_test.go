@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,7 +81,7 @@ func checkNumbers(t tester, s string) {
 	for _, w := range coordinate.FindAllString(s, -1) {
 		if v, err := strconv.ParseFloat(w, 64); err == nil && (math.IsNaN(v) || math.IsInf(v, 0) || math.Abs(v) > 1e4) {
 			t.Fatalf("a coordinate %s in %.80q", w, s)
-		} else if err != nil && !strings.Contains("MLHVZh", w) {
+		} else if err != nil && !slices.Contains([]string{"M", "L", "H", "V", "Z", "h"}, w) {
 			t.Fatalf("%q among the coordinates %.80q", w, s)
 		}
 	}

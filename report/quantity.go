@@ -28,10 +28,10 @@ func split(unit string) (before, after string) {
 		}
 		return s, rest
 	}
-	switch {
-	case unit == "":
+	switch unit {
+	case "":
 		return "", ""
-	case unit == Fraction:
+	case Fraction:
 		return "", " %"
 	}
 	return "", " " + unit
@@ -58,7 +58,7 @@ func compact(v float64, unit string, digits func(float64) string) string {
 	if v < 0 {
 		sign = "−"
 	}
-	num, suffix := "", ""
+	var num, suffix string
 	switch {
 	case before != "" && a >= 999.5e6:
 		num, suffix = digits(a/1e9), " bn"

@@ -169,7 +169,8 @@ func TestWhatIsOffered(t *testing.T) {
 		t.Errorf("%.1f kW are ready for the cheap one, and %.1f are left for it", cheap.ReadyKW, most)
 	}
 	for _, bad := range [][]site.ReserveSpec{
-		{{Name: "a"}, {Name: "a"}}, {{}},
+		{{Name: "a"}, {Name: "a"}},
+		{{}},
 		{{Name: "a", Max: -1}},
 		{{Name: "a", USDPerMWh: -1}},
 		{{Name: "a", Classes: []string{"none"}}},
