@@ -69,7 +69,7 @@ var fields = map[string]field{
 	"Config.hosts":    {doc: "The compute hosts that run AI jobs."},
 	"Config.reserves": {doc: "What the grid pays for load that it may drop at once: miners that run stand ready for it."},
 	"Config.feeds":    {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
-	"Config.history":  {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs."},
+	"Config.history":  {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
 	"Config.pivot":    {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
 	"Config.alarms":   {doc: "Where alarms go besides the page and the log."},
 	"Config.server":   {doc: "Where the API and the dashboard are served."},

@@ -188,7 +188,7 @@ func (d *decoder) checkMachines(c *Config, classes []string) {
 		}
 	}
 	for i, k := range c.Classes {
-		if k.Name != "" && !used[k.Name] {
+		if k.Name != "" && !used[k.Name] && k.Count == 0 {
 			d.warn(fmt.Sprintf("classes[%d]", i), "the class %s has no machines", k.Name)
 		}
 	}

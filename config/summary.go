@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 
 	"sluice"
 )
@@ -14,7 +15,8 @@ type Summary struct {
 	LimitKW   float64 `json:"limit_kw"` // of the connection; 0: none of its own
 	Classes   int     `json:"classes"`
 	Machines  int     `json:"machines"`
-	MinersKW  float64 `json:"miners_kw"` // all of them in their strongest mode, at their plugs
+	Planned   int     `json:"planned_machines"` // of classes without machines: backtests and plans reckon with them
+	MinersKW  float64 `json:"miners_kw"`        // all of them in their strongest mode, at their plugs
 	HashPHs   float64 `json:"hashrate_ph_s"`
 	Hosts     int     `json:"hosts"`
 	Feeds     int     `json:"feeds"`
@@ -42,10 +44,19 @@ func (c *Config) Summary() Summary {
 		}
 	}
 	var power sluice.Watts
+	listed := map[string]int{}
 	for _, m := range c.ExpandMachines() {
 		s.Machines++
+		listed[m.Class]++
 		power += most[m.Class].Power.Watts()
 		s.HashPHs += most[m.Class].Hashrate / 1000
+	}
+	for _, k := range c.Classes { // those that stand in backtests and plans only
+		if n := k.Count - listed[k.Name]; n > 0 && listed[k.Name] == 0 {
+			s.Planned += n
+			power += most[k.Name].Power.Watts() * sluice.Watts(n)
+			s.HashPHs += most[k.Name].Hashrate / 1000 * float64(n)
+		}
 	}
 	s.MinersKW = power.KW()
 	s.BindsHere = s.LimitKW > 0 && s.MinersKW*c.Site.Overhead > s.LimitKW
@@ -60,8 +71,15 @@ func (s Summary) String() string {
 	}
 	return fmt.Sprintf("site %s in mode %s: %s, %s, %s, %s of %s and %.1f PH/s, %s, %s",
 		s.Site, s.Mode, limit, count(s.Nodes, "node", "nodes"), count(s.Classes, "class", "classes"),
-		count(s.Machines, "machine", "machines"), sluice.WattsOfKW(s.MinersKW), s.HashPHs,
+		s.machines(), sluice.WattsOfKW(s.MinersKW), s.HashPHs,
 		count(s.Hosts, "host", "hosts"), count(s.Feeds, "feed", "feeds"))
+}
+
+func (s Summary) machines() string {
+	if s.Planned == 0 {
+		return count(s.Machines, "machine", "machines")
+	}
+	return count(s.Machines, "machine", "machines") + " and " + strconv.Itoa(s.Planned) + " that only plans know"
 }
 
 func count(n int, one, many string) string {
