@@ -66,7 +66,7 @@ func modelSource(c *Conversion) string {
 	if c.Model == "" {
 		return "default: the figures that are not given are those of an HGX " + defaultModel + " host"
 	}
-	return "the configuration"
+	return c.ModelSource
 }
 
 var gpuQuantities = []quantity[Conversion]{

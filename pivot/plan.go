@@ -99,6 +99,7 @@ type Conversion struct {
 	Name         string
 	Kind         string
 	Model        string // of the GPUs
+	ModelSource  string // where that comes from
 	ClientPays   bool   // for the energy of the hosts
 	PaysSource   string // where that comes from
 	NoRenewal    bool   // hosts are given up at their life's end

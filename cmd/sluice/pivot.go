@@ -147,7 +147,7 @@ func pivotPlan(c *config.Config, file, data string) (pivot.Plan, error) {
 	for i, v := range c.Pivot.Conversions {
 		at := fmt.Sprintf("conversions[%d].", i)
 		out := pivot.Conversion{
-			Name: v.Name, Kind: v.Kind, Model: v.GPU,
+			Name: v.Name, Kind: v.Kind, Model: v.GPU, ModelSource: c.Pivot.Given[at+"gpu"],
 			ClientPays: v.EnergyPaidBy == "client", PaysSource: c.Pivot.Given[at+"energy_paid_by"],
 			NoRenewal: v.Renew == "no", RenewSource: c.Pivot.Given[at+"renew"],
 		}
