@@ -19,8 +19,8 @@ import (
 
 // outlook is what a running site expects of the price of power. It follows the
 // prices that the feeds publish and keeps them, learns from them and from recorded
-// ones, and has the newest forecast ready for the next plan: follow works, which
-// may take seconds where there is much to learn; Expect only looks up.
+// ones, and has the newest forecast ready for the next plan: run works, which may
+// take seconds where there is much to learn; Expect only looks up.
 //
 // Its intervals are those of the market, as the feed gives them, whatever the
 // site's step is.
@@ -35,7 +35,7 @@ type outlook struct {
 	log      *slog.Logger
 	make     func(forecast.Options) (forecaster, error)
 
-	// Of follow alone.
+	// Of run alone.
 	step    time.Duration // of the market; 0 before it was seen
 	f       forecaster    // nil: none for this step
 	told    map[priceKey]float64
@@ -103,14 +103,40 @@ func strikesOf(o site.Options, usdPerPHDay float64) []float64 {
 	return out
 }
 
-// follow tells the forecaster what has become known by now, keeps it, and makes
-// the forecast that plans use from now on.
+// run follows the market until ctx ends, with a look each second.
+func (l *outlook) run(ctx context.Context, now func() time.Time) {
+	every(ctx, time.Second, func() {
+		at := now()
+		news, ok := l.learn(ctx, at)
+		if !ok {
+			return
+		}
+		// Fitting cannot be called off and holds nothing: the program's end does not
+		// wait for it.
+		done := make(chan struct{})
+		go func() { defer close(done); l.expect(at, news) }()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// follow takes one look: it makes the forecast that plans use from now on.
 func (l *outlook) follow(ctx context.Context, now time.Time) {
+	if news, ok := l.learn(ctx, now); ok {
+		l.expect(now, news)
+	}
+}
+
+// learn tells the forecaster what has become known by now, and keeps it. It returns
+// whether that was anything; false where there is nothing to forecast with.
+func (l *outlook) learn(ctx context.Context, now time.Time) (news, ok bool) {
 	real := l.published(feed.RealTimePrice, now)
 	step := usualLength(real)
 	if step == 0 {
 		l.showNone("no feed has a fresh real-time price of an interval")
-		return
+		return false, false
 	}
 	if step != l.step {
 		if err := l.begin(ctx, step, now); err != nil {
@@ -122,145 +148,26 @@ func (l *outlook) follow(ctx context.Context, now time.Time) {
 		real = l.published(feed.RealTimePrice, now)
 	}
 	if l.f == nil {
-		return
+		return false, false
 	}
 	real = l.fresh(slices.DeleteFunc(real, func(p store.Price) bool { return !l.fits(p) || p.From.After(now) }))
 	ahead := l.fresh(l.published(feed.DayAheadPrice, now))
 	if err := l.tell(ctx, real, ahead); err != nil {
-		return
+		return false, false
 	}
 	l.unsaved = append(append(l.unsaved, real...), ahead...)
 	l.save(ctx, now)
-	l.expect(now, len(real)+len(ahead) > 0)
+	return len(real)+len(ahead) > 0, true
 }
-
-// published is what the feed that counts has published by now of the last days and
-// of what lies ahead.
-func (l *outlook) published(q feed.Quantity, now time.Time) []store.Price {
-	from := now.Add(-readBack)
-	if len(l.known) > 0 {
-		newest := time.Unix(0, l.known[len(l.known)-1])
-		if recent := now.Add(-restatedFor); newest.After(recent) {
-			newest = recent
-		}
-		if newest.After(from) {
-			from = newest
-		}
-	}
-	var out []store.Price
-	for _, p := range l.book.Points(q, from, now.Add(readAhead), now) {
-		if !p.To.IsZero() {
-			out = append(out, store.Price{Quantity: string(q), From: p.From, To: p.To, Published: p.Published, Value: p.Value})
-		}
-	}
-	return out
-}
-
-// usualLength is the most frequent length of an interval, the shorter of two; 0
-// where there is none.
-func usualLength(ps []store.Price) time.Duration {
-	count := map[time.Duration]int{}
-	best := time.Duration(0)
-	for _, p := range ps {
-		d := p.To.Sub(p.From)
-		count[d]++
-		if best == 0 || count[d] > count[best] || (count[d] == count[best] && d < best) {
-			best = d
-		}
-	}
-	return best
-}
-
-// fits says whether a real-time price is of an interval of the market's grid.
-func (l *outlook) fits(p store.Price) bool {
-	return p.To.Sub(p.From) == l.step && p.From.UnixNano()%int64(l.step) == 0
-}
-
-// fresh are those that were not told yet, or with another value.
-func (l *outlook) fresh(ps []store.Price) []store.Price {
-	var out []store.Price
-	for _, p := range ps {
-		if v, ok := l.told[keyOf(p)]; !ok || v != p.Value {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-func keyOf(p store.Price) priceKey { return priceKey{p.Quantity, p.From.UnixNano()} }
-
-// tell tells the forecaster prices in the order in which they became known; those
-// of real are by start. An error is that of ctx.
-func (l *outlook) tell(ctx context.Context, real, ahead []store.Price) error {
-	ahead = slices.Clone(ahead)
-	slices.SortStableFunc(ahead, func(a, b store.Price) int { return a.Published.Compare(b.Published) })
-	publish := func(p store.Price) {
-		l.f.Publish(p.From, p.To.Sub(p.From), p.Value)
-		l.told[keyOf(p)] = p.Value
-	}
-	for i, p := range real {
-		if i%1000 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		// A restatement was no price of its own: it does not move what came after.
-		known := p.Published
-		if known.After(p.To) {
-			known = p.To
-		}
-		for len(ahead) > 0 && !ahead[0].Published.After(known) {
-			publish(ahead[0])
-			ahead = ahead[1:]
-		}
-		l.f.Observe(p.From, p.Value)
-		l.told[keyOf(p)] = p.Value
-		if at := p.From.UnixNano(); len(l.known) == 0 || at > l.known[len(l.known)-1] {
-			l.known = append(l.known, at)
-		}
-	}
-	for _, p := range ahead {
-		publish(p)
-	}
-	return nil
-}
-
-// save keeps what was told. What cannot be written now is tried again.
-func (l *outlook) save(ctx context.Context, now time.Time) {
-	if len(l.unsaved) == 0 {
-		return
-	}
-	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if err := l.keep.KeepPrices(wctx, l.unsaved, now.Add(-learnFrom)); err != nil {
-		l.log.Warn("prices could not be kept yet", "err", err)
-		if over := len(l.unsaved) - maxUnsaved; over > 0 {
-			l.unsaved = slices.Delete(l.unsaved, 0, over)
-		}
-		return
-	}
-	l.unsaved = nil
-	l.forget(now)
-}
-
-// forget drops from told what is not read again.
-func (l *outlook) forget(now time.Time) {
-	for k := range l.told {
-		if k.from < now.Add(-readBack-day).UnixNano() {
-			delete(l.told, k)
-		}
-	}
-}
-
-// maxUnsaved bounds what waits for a disk that does not answer.
-const maxUnsaved = 100_000
 
 // expect makes the forecast, where there is enough to make it from.
-func (l *outlook) expect(now time.Time, changed bool) {
+func (l *outlook) expect(now time.Time, news bool) {
 	e := expected{at: now, step: l.step, from: now.Truncate(l.step), days: l.days()}
 	if n := len(l.known); n > 0 {
 		e.first, e.last = time.Unix(0, l.known[0]).UTC(), time.Unix(0, l.known[n-1]).Add(l.step).UTC()
 	}
 	e.why = l.lacks()
-	if was := l.shown(); e.why == "" && !changed && was.why == "" && was.from.Equal(e.from) {
+	if was := l.shown(); e.why == "" && !news && was.why == "" && was.from.Equal(e.from) {
 		e.mean = was.mean
 	} else if e.why == "" {
 		for _, x := range l.f.Expect(now, l.intervals()) {

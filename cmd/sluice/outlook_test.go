@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -384,4 +385,36 @@ func TestAnotherStep(t *testing.T) {
 	if f := s.o.Forecast(later); s.told.step != 5*time.Minute || f.Ready || f.LearnedDays != 1 || len(s.told.real) != 288 {
 		t.Errorf("after the change the step is %s, %d prices were told, %+v", s.told.step, len(s.told.real), f)
 	}
+}
+
+// The end of the program does not wait for a fit.
+func TestRunEndsWhileItLearns(t *testing.T) {
+	s := newStage(t)
+	s.history(spring, 60*day, 30)
+	if err := s.book.Refresh(t.Context(), spring); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		entered, leave, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		s.told.expects = func(at time.Time) float64 {
+			if at.Equal(spring.Add(15 * time.Minute)) {
+				close(entered)
+				<-leave
+			}
+			return 60
+		}
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(ended)
+			s.o.run(ctx, func() time.Time { return spring.Add(time.Since(began)) })
+		}()
+		<-entered
+		if got := time.Since(began); got != time.Second {
+			t.Errorf("it looks after %s, want a second", got)
+		}
+		cancel()
+		<-ended
+		close(leave)
+	})
 }
