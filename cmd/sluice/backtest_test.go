@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/backtest"
 )
 
 // pastSite is a small site with a history of ten days beside it.
@@ -233,5 +235,43 @@ func TestBacktestRefuses(t *testing.T) {
 	after, err := os.ReadDir(data)
 	if err != nil || len(after) != len(before) {
 		t.Errorf("left behind: %v, %v", after, err)
+	}
+}
+
+// A month of a real market over the site to start from: what is earned lies in the
+// order that it should, and close to the bound.
+func TestBacktestOfAMonth(t *testing.T) {
+	const data = "../../../shared/data"
+	if _, err := os.Stat(data); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("the recorded series are not there")
+	}
+	o, err := backtestOptions("../../examples/site-ercot.yaml", data, "2022-07-01", "2022-08-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Learn = 365 * 24 * time.Hour // of four years, to save time
+	r, err := backtest.Run(t.Context(), o, backtest.Policies())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]backtest.Result{}
+	for _, p := range r.Policies {
+		at[p.Name] = p
+		t.Logf("%s: %.0f USD, %.4f of the bound, %d jobs late, %d lost, %.1f s", p.Name, p.ProfitUSD, *p.Capture, p.JobsLate, p.JobsLost, p.Seconds)
+	}
+	own := at[backtest.Sluice]
+	for _, other := range []string{backtest.Always, backtest.Static, backtest.LastPrice} {
+		if at[other].ProfitUSD >= own.ProfitUSD {
+			t.Errorf("%s earns %.0f USD, sluice %.0f", other, at[other].ProfitUSD, own.ProfitUSD)
+		}
+	}
+	if own.ProfitUSD > at[backtest.Hindsight].ProfitUSD || *own.Capture < 0.92 || *at[backtest.LastPrice].Capture > 0.84 {
+		t.Errorf("sluice earns %.4f of the bound, last-price %.4f", *own.Capture, *at[backtest.LastPrice].Capture)
+	}
+	if own.ReserveUSD <= 0 || own.Preemptions > 100 || own.JobsLost > 2*at[backtest.Always].JobsLost {
+		t.Errorf("%+v", own)
 	}
 }
