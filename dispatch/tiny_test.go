@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -231,4 +232,47 @@ func BenchmarkSolveTinyJobs(b *testing.B) {
 			}
 		}
 	}
+}
+
+// Memory is used again from one plan to the next: plans that are made side by
+// side, of instances of all sizes, are those that are made one by one.
+func TestPlansSideBySide(t *testing.T) {
+	var ins []*Instance
+	for _, s := range []tinySite{{step: 5, intervals: 36, limit: 0.7}, {step: 60, intervals: 24, limit: 0.7, jobs: 10, gpus: 8, reserve: true}} {
+		ins = append(ins, s.history(3, 4)...)
+	}
+	for seed := range uint64(4) {
+		s := smallShape
+		s.intervals = 8 + 5*int(seed)
+		ins = append(ins, s.random(seed))
+	}
+	solve := func(in *Instance) string {
+		p, err := Solve(in, Options{Gap: 0.001, Steps: 100_000})
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		b, err := Bound(in, BoundOptions{Steps: 5})
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		out, _ := json.Marshal([]any{p, b})
+		return string(out)
+	}
+	want := make([]string, len(ins))
+	for i, in := range ins {
+		want[i] = solve(in)
+	}
+	var wg sync.WaitGroup
+	for k := range 3 {
+		wg.Go(func() {
+			for i := range ins {
+				if i = (i*7 + k) % len(ins); solve(ins[i]) != want[i] {
+					t.Errorf("instance %d: another plan than before", i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
