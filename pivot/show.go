@@ -73,9 +73,13 @@ func usd(title string) report.Column { return report.Column{Title: title, Unit: 
 func (r *Result) moneyTable(b Best) *report.Table {
 	t := &report.Table{
 		Columns: []report.Column{
-			{Title: "share", Unit: report.Fraction, Compact: true}, {Title: "AI MW", Decimals: 1}, usd("capital"),
+			{Title: "share", Unit: report.Fraction, Compact: true},
+			{Title: "AI MW", Decimals: 1},
+			usd("capital"),
 			usd("mining/yr"), usd("AI/yr"), usd("profit P5"), usd("P50"), usd("P95"),
-			usd("NPV P5"), usd("P50"), usd("P95"), {Title: "IRR", Unit: report.Fraction, Decimals: 1}, {Title: "payback", Unit: "yr", Decimals: 1},
+			usd("NPV P5"), usd("P50"), usd("P95"),
+			{Title: "IRR", Unit: report.Fraction, Decimals: 1},
+			{Title: "payback", Unit: "yr", Decimals: 1},
 		},
 		Note: "A year is the first whole year of service. IRR and payback are of the mean cash over that without a conversion.",
 	}
@@ -93,8 +97,14 @@ func (r *Result) moneyTable(b Best) *report.Table {
 func (r *Result) riskTable(b Best) *report.Table {
 	t := &report.Table{
 		Columns: []report.Column{
-			{Title: "share", Unit: report.Fraction, Compact: true}, usd("mean month"), {Title: "variation", Decimals: 2}, usd("cash at risk"), usd("worst quarter"),
-			usd("flexibility/yr"), usd("calls alone/yr"), {Title: "cut h/yr", Decimals: 1}, {Title: "cut alone h/yr", Decimals: 1}, {Title: "backup MWh/yr", Decimals: 0},
+			{Title: "share", Unit: report.Fraction, Compact: true},
+			usd("mean month"),
+			{Title: "variation", Decimals: 2},
+			usd("cash at risk"), usd("worst quarter"),
+			usd("flexibility/yr"), usd("calls alone/yr"),
+			{Title: "cut h/yr", Decimals: 1},
+			{Title: "cut alone h/yr", Decimals: 1},
+			{Title: "backup MWh/yr", Decimals: 0},
 		},
 		Note: "Variation is the standard deviation of monthly cash over its mean; cash at risk the mean month less the P5 month; worst quarter the P5 over scenarios. " +
 			"Flexibility is what miners and AI earn more together than each alone, calls alone what the grid's calls would cost the AI without miners.",
