@@ -52,7 +52,7 @@ func (p *progress) part(name string, done, total int) {
 			under = append(under, k)
 		}
 	}
-	line := bar(did, want, time.Since(p.began), p.unit)
+	line := progressBar(did, want, time.Since(p.began), p.unit)
 	if len(under) == 1 && len(p.did) > 1 {
 		line += "  " + under[0]
 	}
@@ -60,8 +60,8 @@ func (p *progress) part(name string, done, total int) {
 	p.wide = len(line)
 }
 
-// bar draws a bar: how much is done, the rate, the time left.
-func bar(did, want int, took time.Duration, unit string) string {
+// progressBar draws a bar: how much is done, the rate, the time left.
+func progressBar(did, want int, took time.Duration, unit string) string {
 	share := float64(did) / float64(max(want, 1))
 	full := int(share * 30)
 	rate := float64(did) / max(took.Seconds(), 1e-3)
