@@ -30,8 +30,8 @@ func planner(policy string, o *Options) func(*dispatch.Instance) (*dispatch.Plan
 const gap = 0.002
 
 // steps bounds the optimiser's work on a plan that stays further from its bound:
-// some milliseconds.
-const steps = 300_000
+// a millisecond or so.
+const steps = 100_000
 
 func solve(in *dispatch.Instance) (*dispatch.Plan, error) {
 	return dispatch.Solve(in, dispatch.Options{Gap: gap, Steps: steps})
