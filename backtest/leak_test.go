@@ -31,6 +31,15 @@ func settled(r *backtest.Report, policy string, until time.Time) (days []backtes
 	return days, steps
 }
 
+// stepOf is the step of a policy that begins at t.
+func stepOf(r *backtest.Report, policy string, t time.Time) backtest.Point {
+	i := slices.IndexFunc(r.Spike[policy], func(p backtest.Point) bool { return p.At.Equal(t) })
+	if i < 0 {
+		return backtest.Point{}
+	}
+	return r.Spike[policy][i]
+}
+
 // rewrite makes another future: everything that is not known at the instant t, so
 // long after the past's beginning.
 func (p *past) rewrite(t, begin time.Duration, seed uint64) *past {
@@ -48,7 +57,7 @@ func (p *past) rewrite(t, begin time.Duration, seed uint64) *past {
 		if at >= published {
 			q.ahead[i], q.pays[i] = 700*r.Float64()-100, 80*r.Float64()
 		}
-		if at >= t {
+		if at >= t-time.Hour { // its hour has not ended before
 			q.hash[i] = 20 + 100*r.Float64()
 		}
 	}
@@ -59,7 +68,7 @@ func (p *past) rewrite(t, begin time.Duration, seed uint64) *past {
 		}
 	}
 	for range 12 {
-		q.jobs = append(q.jobs, arrival{after: t - begin + time.Duration(r.Int64N(int64(3*day))), gpus: 1 + r.IntN(8), length: time.Duration(r.Int64N(int64(day))) + time.Minute, spot: r.IntN(2) == 0})
+		q.jobs = append(q.jobs, arrival{after: t - begin + 1 + time.Duration(r.Int64N(int64(3*day))), gpus: 1 + r.IntN(8), length: time.Duration(r.Int64N(int64(day))) + time.Minute, spot: r.IntN(2) == 0})
 	}
 	return &q
 }
@@ -76,7 +85,7 @@ func TestNoLeak(t *testing.T) {
 	p.price[int((begin+2*day)/p.step)] = 3000 // in the middle, so that each step is told
 	p.work(4, leakDays, 6)
 	was := runAll(t, p.options(t, s, count, leakDays), policies...)
-	for _, cut := range []time.Duration{2*day + 5*time.Hour, 3*day + 18*time.Hour} {
+	for _, cut := range []time.Duration{2*day + 18*time.Hour, 3 * day} {
 		q := p.rewrite(begin+cut, begin, uint64(cut))
 		is := runAll(t, q.options(t, s, count, leakDays), policies...)
 		until := was.From.Add(cut)
@@ -88,6 +97,12 @@ func TestNoLeak(t *testing.T) {
 			}
 			if !slices.Equal(d0, d1) || !slices.Equal(s0, s1) {
 				t.Errorf("%s: what was settled before %s has changed with what came after", name, until)
+			}
+			// What draws power in the step that begins then was decided before its
+			// price was known.
+			a, b := stepOf(was, name, until), stepOf(is, name, until)
+			if a.Price == b.Price || a.MiningMW != b.MiningMW || a.AIMW != b.AIMW || a.ReadyMW != b.ReadyMW {
+				t.Errorf("%s: at %s it knew the price of the step: %+v, %+v", name, until, a, b)
 			}
 			if got, other := result(t, is, name).ProfitUSD, result(t, was, name).ProfitUSD; got == other {
 				t.Errorf("%s earns the same in another future", name)
