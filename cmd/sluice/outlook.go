@@ -41,6 +41,7 @@ type outlook struct {
 	told    map[priceKey]float64
 	known   []int64 // starts of the real-time prices that were told in order, ns
 	unsaved []store.Price
+	failing bool // to keep them
 	ready   bool
 
 	mu    sync.Mutex

@@ -106,13 +106,16 @@ func (l *outlook) save(ctx context.Context, now time.Time) {
 	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := l.keep.KeepPrices(wctx, l.unsaved, now.Add(-learnFrom)); err != nil {
-		l.log.Warn("prices could not be kept yet", "err", err)
+		if !l.failing { // once, not in each second
+			l.failing = true
+			l.log.Warn("prices could not be kept yet; it is tried again", "err", err)
+		}
 		if over := len(l.unsaved) - maxUnsaved; over > 0 {
 			l.unsaved = slices.Delete(l.unsaved, 0, over)
 		}
 		return
 	}
-	l.unsaved = nil
+	l.unsaved, l.failing = nil, false
 	l.forget(now)
 }
 

@@ -33,6 +33,9 @@ func (l *outlook) begin(ctx context.Context, step time.Duration, now time.Time) 
 		return err
 	}
 	l.forget(now)
+	if len(real) == 0 {
+		return nil
+	}
 	l.log.Info("learned from the prices of the past", "real_time", len(real), "day_ahead", len(ahead), "step", step)
 	return nil
 }

@@ -187,10 +187,10 @@ func TestARealSiteLearnsFromItsHistory(t *testing.T) {
 		days       int
 		ready      bool
 	}{
-		{"a year", recordedYAML, 365, true},
+		{"90 days", recordedYAML, 90, true},
 		{"59 days", recordedYAML, 59, false},
-		{"none", "", 365, false},
-		{"a file that is missing", strings.ReplaceAll(recordedYAML, "real.csv.gz", "missing.csv"), 365, false},
+		{"none", "", 90, false},
+		{"a file that is missing", strings.ReplaceAll(recordedYAML, "real.csv.gz", "missing.csv"), 90, false},
 	} {
 		r := beginSite(t, now, c.days, c.yaml)
 		if f := r.site.Status().Forecast; f == nil || f.Ready || f.Note == "" {
@@ -217,7 +217,7 @@ func TestARealSiteLearnsFromItsHistory(t *testing.T) {
 		if real, _ := daily(now); math.Abs(got[0]-real) > 1e-9 || want > 25 {
 			t.Errorf("%s: it expects %v, on average %.1f $/MWh off", c.name, got, want)
 		}
-		if f.LearnedDays < 364 || now.Sub(*f.LearnedFrom) < 364*day || f.LearnedTo.Before(now) {
+		if f.LearnedDays < 89 || now.Sub(*f.LearnedFrom) < 89*day || f.LearnedTo.Before(now) {
 			t.Errorf("%s: people see %+v", c.name, f)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -358,14 +359,20 @@ func TestTheForecastOutlivesTheDisk(t *testing.T) {
 	s.history(spring, 60*day, 30)
 	s.follow(spring)
 	s.keep.err = errors.New("the disk is full")
+	var log strings.Builder
+	s.o.log = slog.New(slog.NewTextHandler(&log, nil))
 	next := spring.Add(20 * time.Minute)
 	s.market.add(feed.RealTimePrice, spring, 15*time.Minute, 44, next)
 	s.follow(next)
 	if v, ok := s.told.real[spring]; !ok || v != 44 || !s.o.Forecast(next).Ready {
 		t.Errorf("with a full disk it was told %v, %+v", v, s.o.Forecast(next))
 	}
-	s.keep.err = nil
 	s.follow(next.Add(time.Second))
+	if n := strings.Count(log.String(), "the disk is full"); n != 1 {
+		t.Errorf("after two looks the log says %d times that the disk is full", n)
+	}
+	s.keep.err = nil
+	s.follow(next.Add(2 * time.Second))
 	if p := s.keep.rows[priceKey{string(feed.RealTimePrice), spring.UnixNano()}]; p.Value != 44 {
 		t.Errorf("kept is %+v", p)
 	}
