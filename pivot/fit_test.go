@@ -73,7 +73,8 @@ func TestFitIsOptimal(t *testing.T) {
 		var parts []part
 		var serving [][]float64
 		if at.aiKW > 0 {
-			parts, serving = l.parts(w), f.serve[ci]
+			parts = l.parts(w)
+			serving = f.serving(ci, parts)
 		}
 		x, ok := tab.fit(w, at, f.miners[1], parts, serving, at.kw)
 		if !ok {

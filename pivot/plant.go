@@ -69,6 +69,7 @@ func (p *Plan) gone(before, at *plant) (fetched, writtenOff float64) {
 // load is the AI work of a conversion of some size: its power at the meter in kW,
 // and its revenue in USD an hour at the rates of today.
 type load struct {
+	kw                 float64 // at the meter, with every host in use
 	firmKW, backedKW   float64 // sold firm, without and with generators
 	spotKW, spotIdleKW float64 // sold as interruptible: while it runs, while it does not
 	firmUSD, spotUSD   float64 // of all that is sold firm; of the rest
@@ -82,7 +83,7 @@ type load struct {
 // load returns the AI work that so many kW at the meter carry.
 func (c *Conversion) load(kw float64) load {
 	it := kw / c.PUE.Value
-	l := load{itKW: it, buildUSD: it / 1000 * c.FacilityUSD.Value, backupUSDPerMWh: c.BackupUSD.Value, clientPays: c.ClientPays}
+	l := load{kw: kw, itKW: it, buildUSD: it / 1000 * c.FacilityUSD.Value, backupUSDPerMWh: c.BackupUSD.Value, clientPays: c.ClientPays}
 	firm := 1.0
 	if c.Kind == GPU {
 		firm = c.ReservedShare.Value

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"sluice"
@@ -114,12 +113,13 @@ func newTable(ctx context.Context, p *Plan, m *market, levels []float64, progres
 // free is a week without limits: then no machine stands in the way of another, so
 // that one of each kind stands for all.
 type free struct {
-	miners [][]miner     // one machine, by level and class
-	serve  [][][]float64 // by conversion, part and hour: 1 where it is served
+	miners [][]miner              // one machine, by level and class
+	serve  []map[string][]float64 // by conversion and part, for each hour: 1 where it is served
 }
 
 func (t *table) freely(w *week, r *solverReport) (*free, error) {
 	in := w.instance([]dispatch.Node{{Name: root}})
+	names := make([][]string, len(t.p.Conversions)) // of the parts
 	for li, level := range t.levels {
 		for i := range t.p.Site.Classes {
 			in.Classes = append(in.Classes, t.p.minerClass(i, 1, w, level, fmt.Sprintf("m%d.%d", li, i), root))
@@ -129,13 +129,14 @@ func (t *table) freely(w *week, r *solverReport) (*free, error) {
 		l := t.p.Conversions[ci].load(t.p.Site.KW.Value)
 		for i, p := range l.parts(w) {
 			in.Classes = append(in.Classes, p.class(fmt.Sprintf("c%d.%d", ci, i), root, 1))
+			names[ci] = append(names[ci], p.name)
 		}
 	}
 	plan, err := t.solve(in, r)
 	if err != nil {
 		return nil, err
 	}
-	out := &free{serve: make([][][]float64, len(t.p.Conversions))}
+	out := &free{serve: make([]map[string][]float64, len(t.p.Conversions))}
 	next := 0
 	for range t.levels {
 		var row []miner
@@ -146,11 +147,25 @@ func (t *table) freely(w *week, r *solverReport) (*free, error) {
 		out.miners = append(out.miners, row)
 	}
 	for ci := range t.p.Conversions {
-		for ; next < len(in.Classes) && strings.HasPrefix(in.Classes[next].Name, fmt.Sprintf("c%d.", ci)); next++ {
-			out.serve[ci] = append(out.serve[ci], served(in, plan, &in.Classes[next]))
+		out.serve[ci] = map[string][]float64{}
+		for _, name := range names[ci] {
+			out.serve[ci][name] = served(in, plan, &in.Classes[next])
+			next++
 		}
 	}
 	return out, nil
+}
+
+// serving is which share of each part is served in each hour: all of one that is
+// too small to be among those of the whole site.
+func (f *free) serving(ci int, parts []part) [][]float64 {
+	out := make([][]float64, len(parts))
+	for i, p := range parts {
+		if out[i] = f.serve[ci][p.name]; out[i] == nil {
+			out[i] = slices.Repeat([]float64{1}, hoursPerWeek)
+		}
+	}
+	return out
 }
 
 func (t *table) solve(in *dispatch.Instance, r *solverReport) (*dispatch.Plan, error) {
@@ -193,7 +208,8 @@ func (t *table) solveWeek(ctx context.Context, wi int) (solverReport, error) {
 			c := cellWork{at: at, kw: at.kw, cells: t.mix[ci]}
 			if at.aiKW > 0 {
 				l := t.p.Conversions[ci].load(at.aiKW)
-				c.parts, c.serving = l.parts(w), f.serve[ci]
+				c.parts = l.parts(w)
+				c.serving = f.serving(ci, c.parts)
 			}
 			work = append(work, c)
 		}

@@ -68,6 +68,10 @@ func miningUSD(ths, hashprice, poolFee float64) float64 {
 	return ths / 1000 * hashprice / 24 * (1 - poolFee)
 }
 
+// leastPart is the share of a load that a part has at least: less is nothing to
+// anybody, and too little for the optimiser to see.
+const leastPart = 1e-6
+
 // part is a kind of AI load in a week: served or not, hour by hour. Powers are kW
 // at the meter, money is USD an hour before energy, but for what a client pays.
 type part struct {
@@ -87,7 +91,7 @@ func (l *load) parts(w *week) []part {
 	var out []part
 	firm := l.firmKW + l.backedKW
 	add := func(p part, usd, elseUSD float64) {
-		if p.kw <= 0 {
+		if !(p.kw-p.elseKW > leastPart*l.kw) {
 			return
 		}
 		p.flatUSD = usd
@@ -109,9 +113,7 @@ func (l *load) parts(w *week) []part {
 		add(part{name: firmClass, kw: l.firmKW, firmShare: f}, l.firmUSD*f, -l.creditUSD*f)
 		add(part{name: backedClass, kw: l.backedKW, firmShare: b, byBackup: true}, l.firmUSD*b, l.firmUSD*b-l.backedKW/1000*l.backupUSDPerMWh)
 	}
-	if l.spotKW > l.spotIdleKW {
-		add(part{name: spotClass, kw: l.spotKW, elseKW: l.spotIdleKW, mayDrop: true}, l.spotUSD, 0)
-	}
+	add(part{name: spotClass, kw: l.spotKW, elseKW: l.spotIdleKW, mayDrop: true}, l.spotUSD, 0)
 	return out
 }
 
