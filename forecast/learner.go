@@ -2,7 +2,9 @@ package forecast
 
 import (
 	"math"
+	"math/bits"
 	"slices"
+	"time"
 )
 
 // kind says which intervals a learner forecasts.
@@ -22,7 +24,7 @@ const (
 // one was due.
 type learner struct {
 	f      *Forecaster
-	kind   kind
+	effort effort
 	stride int64 // one example for each so many intervals, drawn by hash
 	span   int64 // the longest lead
 
@@ -48,7 +50,7 @@ type example struct {
 }
 
 func newLearner(f *Forecaster, k kind) learner {
-	l := learner{f: f, kind: k, stride: max(1, int64(365*day/f.opt.Step)/35000), record: record{opt: f.opt}}
+	l := learner{f: f, effort: effortOf(k, f.opt.Step), stride: max(1, int64(365*day/f.opt.Step)/35000), record: record{opt: f.opt}}
 	if k == later {
 		l.span = int64(f.opt.Horizon) - 1
 	}
@@ -87,13 +89,13 @@ func (l *learner) settle() {
 
 // due returns the number and the date of the fit that is in use at the origin. A
 // fit sees what was known at its date, whenever it is made. Fits are due after two
-// weeks, then whenever the history is a quarter longer, at least twice a year.
+// weeks, then whenever the history is a third longer, at least each 39 weeks.
 func (l *learner) due(origin int64) (number int, date int64) {
 	week := int64(7 * day / l.f.opt.Step)
 	next := 2 * week
 	for age := origin - l.f.first; next <= age; number++ {
 		date = l.f.first + next
-		next += min(max(week, next/4), 26*week)
+		next += min(max(week, next/3), 39*week)
 	}
 	return number, date
 }
@@ -131,7 +133,9 @@ func (l *learner) refit(origin int64) {
 		for k < len(rows) && rows[k].origin+l.span < part {
 			k++
 		}
-		judge, from = fit(rows[:k], l.kind, uint64(number)), part
+		e := l.effort
+		e.copies = 1
+		judge, from = fit(rows[:k], e, uint64(number)), part
 	}
 	if judge != nil {
 		for _, r := range rows {
@@ -142,12 +146,12 @@ func (l *learner) refit(origin int64) {
 			for _, v := range r.x {
 				l.row = append(l.row, float64(v))
 			}
-			l.record.add(past{judge.value(l.row), r.anchor, r.price})
+			l.record.add(past{r.interval / l.f.x.intervals(24), judge.value(l.row), r.anchor, r.price})
 		}
 		l.record.trim()
 	}
 	l.made, l.date = number, date
-	l.ladder = fit(rows, l.kind, uint64(number))
+	l.ladder = fit(rows, l.effort, uint64(number))
 	l.trust = l.record.trust()
 	l.errors = l.record.errors(l.trust)
 }
@@ -178,19 +182,60 @@ func (f *Forecaster) anchor(origin, i int64) float64 {
 	return last
 }
 
-// forecast returns what is expected of the intervals, at the origin or after it.
+// forecast returns what is expected of the intervals, at the origin or after it,
+// by increasing number.
 func (f *Forecaster) forecast(origin int64, intervals []int64) []Expected {
+	if f.any {
+		f.near.refit(origin)
+		if f.opt.Horizon > 1 {
+			f.far.refit(origin)
+		}
+	}
 	out := make([]Expected, len(intervals))
+	var before, after knot
 	for k, i := range intervals {
 		lead := int(max(0, i-origin))
-		l := &f.near
-		if lead > 0 && f.opt.Horizon > 1 {
-			l = &f.far
+		switch {
+		case lead == 0 || f.opt.Horizon == 1:
+			out[k] = f.near.expect(origin, lead)
+			continue
+		case f.opt.Step >= time.Hour:
+			out[k] = f.far.expect(origin, lead)
+			continue
 		}
-		if f.any {
-			l.refit(origin)
+		// Leads of less than an hour each: some are forecast, and what those differ
+		// from the anchor is drawn out between them.
+		if lead > after.lead {
+			before = after
+			if before.lead == 0 || knotBefore(lead) > before.lead {
+				before = f.knot(origin, knotBefore(lead))
+			}
+			after = f.knot(origin, min(2*before.lead, max(lead, int(f.far.span))))
 		}
-		out[k] = l.expect(origin, lead)
+		out[k] = between(before, after, lead, f.anchor(origin, i))
 	}
 	return out
+}
+
+// knot is a lead that is forecast, and how far from the anchor that lies.
+type knot struct {
+	lead int
+	off  Expected
+}
+
+func (f *Forecaster) knot(origin int64, lead int) knot {
+	e, a := f.far.expect(origin, lead), f.anchor(origin, origin+int64(lead))
+	return knot{lead, Expected{e.Mean - a, e.Low - a, e.High - a}}
+}
+
+// knotBefore is the last power of two up to the lead.
+func knotBefore(lead int) int { return 1 << (bits.Len(uint(lead)) - 1) }
+
+func between(a, b knot, lead int, anchor float64) Expected {
+	t := 0.0
+	if b.lead > a.lead {
+		t = float64(lead-a.lead) / float64(b.lead-a.lead)
+	}
+	at := func(x, y float64) float64 { return anchor + (1-t)*x + t*y }
+	return Expected{at(a.off.Mean, b.off.Mean), at(a.off.Low, b.off.Low), at(a.off.High, b.off.High)}
 }

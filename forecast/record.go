@@ -8,7 +8,10 @@ import (
 
 // past is one forecast made by a model that had not seen the interval, what it
 // would have been without a model, and what the price came to.
-type past struct{ value, anchor, price float64 }
+type past struct {
+	day                  int64 // since 1970
+	value, anchor, price float64
+}
 
 // record is how the models did. It says how far to follow them, and how far off
 // prices are.
@@ -96,14 +99,18 @@ func (r *record) share(strikes []float64) float64 {
 	return best
 }
 
-// doubt is how many standard errors of a gain do not count.
+// doubt is how many standard errors of a gain do not count. Days count as
+// independent of each other, intervals of a day do not.
 const doubt = 1
 
 // gain is what decisions with the share w won over those by the anchor at the
 // strike, less doubt, as a share of what the anchor's lost.
 func (r *record) gain(strike, w float64) float64 {
-	var lost, sum, square float64
-	for _, p := range r.past {
+	var lost, sum, square, ofDay float64
+	for i, p := range r.past {
+		if i > 0 && p.day != r.past[i-1].day {
+			sum, square, ofDay = sum+ofDay, square+ofDay*ofDay, 0
+		}
 		d := p.price - strike // what running costs
 		byAnchor := p.anchor < strike
 		if byAnchor == (d > 0) {
@@ -113,10 +120,10 @@ func (r *record) gain(strike, w float64) float64 {
 			if run {
 				d = -d
 			}
-			sum += d
-			square += d * d
+			ofDay += d
 		}
 	}
+	sum, square = sum+ofDay, square+ofDay*ofDay
 	if lost == 0 {
 		return 0
 	}

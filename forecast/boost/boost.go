@@ -214,10 +214,14 @@ func (f *fitting) draw() {
 	if f.opt.Rows == 1 {
 		g.order = append(g.order, f.rows...)
 	} else {
-		for _, i := range f.rows {
-			if f.rng.Float64() < f.opt.Rows {
-				g.order = append(g.order, i)
+		// From one drawn row to the next is a geometric step.
+		all := math.Log(1 - f.opt.Rows)
+		for k := -1.0; ; {
+			k += 1 + math.Floor(math.Log(1-f.rng.Float64())/all)
+			if k >= float64(len(f.rows)) {
+				break
 			}
+			g.order = append(g.order, f.rows[int(k)])
 		}
 	}
 	n := len(f.tb.cols)
