@@ -104,7 +104,7 @@ func (p *problem) scales(x *prices) []float64 {
 	}
 	for i := range x.crowd {
 		j := &p.jobs[i]
-		out = append(out, 0.5*(math.Abs(j.gain)+j.UnservedUSDPerInterval+j.LateUSDPerInterval))
+		out = append(out, 0.5*j.stake(p.T))
 	}
 	for c := range x.hold {
 		k := &p.class[c]

@@ -212,7 +212,7 @@ func (p *problem) choose(l *branch) (job, t int) {
 	job, most := -1, 0.0
 	for i, s := range l.share {
 		j := &p.jobs[i]
-		weight := abs(j.gain) + j.UnservedUSDPerInterval + j.LateUSDPerInterval + 0.1*j.PreemptUSD
+		weight := j.stake(p.T) + 0.1*j.PreemptUSD
 		for u, f := range s {
 			if l.fix[i] != nil && l.fix[i][u] != open {
 				continue

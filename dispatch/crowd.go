@@ -111,3 +111,12 @@ func (r *response) knapsacks(p *problem, c int, x *prices, ran func(i, t int) bo
 		}
 	}
 }
+
+// stake is about what hangs on a job's running in an interval.
+func (j *pjob) stake(T int) float64 {
+	usd := abs(j.gain) + j.UnservedUSDPerInterval + j.LateUSDPerInterval
+	if j.Running && !j.MustRun {
+		usd += j.PreemptUSD / float64(min(j.Intervals, T))
+	}
+	return usd
+}

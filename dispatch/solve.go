@@ -102,9 +102,11 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	worth := best.worth()
 	// Rounds get longer: a greater effort begins as a smaller one does, and goes
 	// on where that ends.
+	spent := 0
 	for slice, tries := solveOps/8, found.most; left() > 0 && !stop() && bound > opt.enough(worth); slice, tries = min(2*slice, solveOps), 2 {
+		before := left()
 		if len(p.jobs) > 0 {
-			all.grow(best, a, found, min(slice, left()), stop)
+			all.grow(best, a, found, min(max(slice, spent), left()), stop)
 			bound = all.bound()
 			worth = best.worth()
 		}
@@ -114,7 +116,7 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 				break
 			}
 			try.copyFrom(s)
-			if !b.improve(try, a, root, z, min(left()*3/4, 4*solveOps), stop) {
+			if !b.improve(try, a, root, z, min(left()/2, 4*solveOps), stop) {
 				break
 			}
 			if w := try.worth(); w > worth+1e-9 {
@@ -123,7 +125,9 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 				y.copyFrom(z)
 			}
 		}
-		b.nudge(best, y, max(1, min(2*slice, left())), stop)
+		// What the linear programs took, nudging and the next branches get too.
+		spent = before - left()
+		b.nudge(best, y, max(1, min(max(2*slice, spent), left())), stop)
 		b.search(best, y, found, max(1, min(slice, left())), stop)
 		worth = best.worth()
 	}
