@@ -57,8 +57,8 @@ func (p *past) rewrite(t, begin time.Duration, seed uint64) *past {
 		if at >= published {
 			q.ahead[i], q.pays[i] = 700*r.Float64()-100, 80*r.Float64()
 		}
-		if at >= t-time.Hour { // its hour has not ended before
-			q.hash[i] = 20 + 100*r.Float64()
+		if at >= t {
+			q.hash[i] = 10 + 20*r.Float64() // far below what it was
 		}
 	}
 	q.jobs = nil
@@ -85,7 +85,7 @@ func TestNoLeak(t *testing.T) {
 	p.price[int((begin+2*day)/p.step)] = 3000 // in the middle, so that each step is told
 	p.work(4, leakDays, 6)
 	was := runAll(t, p.options(t, s, count, leakDays), policies...)
-	for _, cut := range []time.Duration{2*day + 18*time.Hour, 3 * day} {
+	for _, cut := range []time.Duration{2*day + 17*time.Hour, 3 * day} {
 		q := p.rewrite(begin+cut, begin, uint64(cut))
 		is := runAll(t, q.options(t, s, count, leakDays), policies...)
 		until := was.From.Add(cut)
