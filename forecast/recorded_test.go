@@ -1,3 +1,8 @@
+//go:build !race
+
+// Years of prices take minutes under the race detector, which sees the same code
+// in the other tests; there e2e holds a year against the bar.
+
 package forecast
 
 import (

@@ -158,6 +158,8 @@ func (f *fitting) base() float64 {
 }
 
 // round fits one tree to what the model still lacks, and adds it.
+//
+//go:norace
 func (f *fitting) round() tree {
 	f.draw()
 	g, q := &f.g, f.opt.Quantile
@@ -204,6 +206,8 @@ func (f *fitting) settle(t tree) {
 }
 
 // draw chooses the rows and columns of the next tree.
+//
+//go:norace
 func (f *fitting) draw() {
 	g := &f.g
 	if g.tb == nil {

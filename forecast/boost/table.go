@@ -34,6 +34,8 @@ type column struct {
 func (c *column) bins() int { return len(c.edges) + 2 }
 
 // place returns the bin of a value.
+//
+//go:norace
 func (c *column) place(v float64) uint8 {
 	if math.IsNaN(v) {
 		return 0

