@@ -27,7 +27,8 @@ ui/dist/index.html: $(UI_SRC)
 test: ui ## install what the tests need and run everything
 	@scripts/need gcc hledger chromium python3-scipy
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	$(GO) test -timeout 20m ./forecast
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZTIME each
