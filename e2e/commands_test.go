@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Bad input for the optimiser is one line that names the field, status 2.
@@ -59,6 +60,40 @@ func TestDispatchSolve(t *testing.T) {
 	}
 }
 
+// pivotSite is a site with ten weeks of history, to plan over.
+func pivotSite(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	var b strings.Builder
+	b.WriteString("ts_utc,price,hash\n")
+	at := time.Date(2023, 1, 2, 0, 0, 0, 0, time.UTC)
+	for h := range 24 * 70 {
+		fmt.Fprintf(&b, "%s,%d,%d\n", at.Add(time.Duration(h)*time.Hour).Format(time.RFC3339), 20+h%24*3, 70+h%7)
+	}
+	site := `site: {name: mine}
+nodes:
+  - {name: grid, limit: 3MW}
+classes:
+  - name: s19
+    node: grid
+    count: 900
+    modes: [{name: sleep, power: 20W}, {name: mine, power: 3250W, hashrate_ths: 110}]
+history:
+  series:
+    - {quantity: real_time_usd_per_mwh, file: past.csv, column: price}
+    - {quantity: hashprice_usd_per_ph_day, file: past.csv, column: hash}
+pivot:
+  conversions:
+    - {name: b200, gpu: B200}
+`
+	for name, text := range map[string]string{"past.csv": b.String(), "site.yaml": site} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "site.yaml")
+}
+
 // Every command that has --json prints JSON with it.
 func TestJSON(t *testing.T) {
 	t.Parallel()
@@ -95,6 +130,12 @@ func TestJSON(t *testing.T) {
 		"alarms":         s.on("--all"),
 		"ledger balance": s.on(),
 		"config check":   {config},
+		"backtest":       {"--config", "../examples/two-weeks/site.yaml", "--from", "2023-08-16", "--to", "2023-08-18"},
+		"forecast evaluate": {
+			"--real-time", "../sim/replay/data/ercot_west_2023-08.csv", "--column", "real_time_usd_per_mwh",
+			"--strike", "50", "--from", "2023-08-16", "--to", "2023-08-18",
+		},
+		"plan pivot": {"--config", pivotSite(t), "--scenarios", "20"},
 	}
 	for _, name := range jsonCommands(t, nil) {
 		args, ok := cases[name]

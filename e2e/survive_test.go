@@ -193,8 +193,11 @@ func TestSurvivesKills(t *testing.T) {
 			p = start(t, append([]string{"up"}, site.args()...)...)
 		}
 	}
-	t.Logf("at most %d of %d miners slept; %d jobs, %d orders confirmed", shedMost, site.miners, len(l.order), len(l.orders))
-	if shedMost < site.miners/2 || len(l.order) < 10 || len(l.orders) < 5 {
+	l.mu.Lock()
+	jobs, orders := len(l.order), len(l.orders)
+	l.mu.Unlock()
+	t.Logf("at most %d of %d miners slept; %d jobs, %d orders confirmed", shedMost, site.miners, jobs, orders)
+	if shedMost < site.miners/2 || jobs < 10 || orders < 5 {
 		t.Error("the kills have hit a site where little went on")
 	}
 	// Power becomes cheap for good, and the server is started for the last time.
