@@ -16,9 +16,9 @@ import (
 var rungCaps = []float64{5, 10, 24, 60, math.Inf(1)}
 
 const (
-	// clear is how many times higher than its forecast a rung's cap must lie: what
+	// clearance is how many times higher than its forecast a rung's cap must lie: what
 	// is cut off then hardly counts.
-	clear = 3
+	clearance = 3
 	// floor is where prices are cut off below, as a multiple of the typical price.
 	floor = -2
 	// fewest is of how many examples a model is made.
@@ -131,10 +131,10 @@ func (l ladder) value(x []float64) float64 {
 			mean = (mean + v) / 2
 		}
 		mean = max(mean, least)
-		if r+1 == len(l) || mean < l[r].cap/clear {
+		if r+1 == len(l) || mean < l[r].cap/clearance {
 			return mean
 		}
-		least = l[r].cap / clear
+		least = l[r].cap / clearance
 	}
 	return least
 }
