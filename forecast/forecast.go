@@ -27,7 +27,7 @@ type Options struct {
 // Expected is what a price of power is expected to be, in the currency per MWh.
 type Expected struct {
 	// Mean stands for the expected price in a decision: a load that is worth more
-	// should run. Far above the strikes it is bounded (docs/forecast.md says how).
+	// should run. It is no unbiased forecast of the average (docs/forecast.md says why).
 	Mean float64
 	Low  float64 // the price is below it in about 10 % of cases
 	High float64 // the price is above it in about 10 % of cases
