@@ -188,10 +188,6 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 	return s, nil
 }
 
-// planGap is the certified gap at which a plan is good enough: prices are not known
-// nearly as well.
-const planGap = 0.0005
-
 func fill(o *Options) {
 	if o.Step <= 0 {
 		o.Step = 5 * time.Minute
@@ -222,7 +218,7 @@ func fill(o *Options) {
 		o.Control = func(string) bool { return control }
 	}
 	if o.Solve == nil {
-		o.Solve = func(in *dispatch.Instance) (*dispatch.Plan, error) { return dispatch.Solve(in, dispatch.Options{Gap: planGap}) }
+		o.Solve = func(in *dispatch.Instance) (*dispatch.Plan, error) { return dispatch.Solve(in, dispatch.Options{}) }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
