@@ -72,7 +72,7 @@ func (x *Executor) fire(now time.Time) {
 		}
 		r.watch = nil
 		x.ended = append(x.ended, r.id)
-		if len(x.ended) > keepEnded {
+		if len(x.ended) > x.keep {
 			delete(x.runs, x.ended[0])
 			x.ended = x.ended[1:]
 		}

@@ -18,8 +18,9 @@ import (
 // in site time, on a clock that runs by itself.
 const Save = 5 * time.Second
 
-// keepEnded is how many ended runs are remembered, for a Wait that comes late.
-const keepEnded = 4096
+// How many ended runs are remembered, for a Wait that comes late. In stepped time
+// nobody can be late by more than a step.
+const keepEnded, keepEndedStepped = 4096, 64
 
 // Executor is a compute.Async. It uses no goroutines: one timer rings at the
 // next end, or Advance is told the time.
@@ -27,25 +28,26 @@ type Executor struct {
 	now  func() time.Time
 	save time.Duration
 	wall func(site time.Duration) time.Duration // nil: stepped
+	keep int                                    // ended runs
 
 	mu    sync.Mutex
 	runs  map[string]*run
 	ends  endHeap
 	timer *time.Timer
-	ended []string // oldest first, at most keepEnded
+	ended []string // oldest first, at most keep
 }
 
 var _ compute.Async = (*Executor)(nil)
 
 // New returns an executor whose runs end by themselves when the clock says so.
 func New(clock *sluice.Clock) *Executor {
-	return &Executor{now: clock.Now, save: Save, wall: clock.Wall, runs: map[string]*run{}}
+	return &Executor{now: clock.Now, save: Save, wall: clock.Wall, keep: keepEnded, runs: map[string]*run{}}
 }
 
 // NewStepped returns an executor for time that is driven by hand: runs end in
 // calls of Advance only, in the order of their ends. A stop is immediate there.
 func NewStepped(now func() time.Time) *Executor {
-	return &Executor{now: now, runs: map[string]*run{}}
+	return &Executor{now: now, keep: keepEndedStepped, runs: map[string]*run{}}
 }
 
 // run is one run. Its fields are guarded by Executor.mu; done is closed once
