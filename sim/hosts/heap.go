@@ -27,6 +27,12 @@ func (r *run) handle() compute.Handle {
 
 // find returns the run of a handle and takes it up where it is not known yet.
 func (x *Executor) find(h compute.Handle) (*run, error) {
+	x.mu.Lock()
+	r := x.known[h] // reading the handle would be most of the work
+	x.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
 	var p handle
 	if err := json.Unmarshal([]byte(h), &p); err != nil || p.Run == "" {
 		return nil, sluice.Errorf(sluice.Invalid, "", "%q is not a handle of a virtual run", h)
@@ -42,7 +48,8 @@ func (x *Executor) find(h compute.Handle) (*run, error) {
 // add makes a run. Callers hold mu.
 func (x *Executor) add(id string, start time.Time, need time.Duration) *run {
 	r := &run{id: id, start: start.UTC(), need: need, end: start.Add(need), done: make(chan struct{})}
-	x.runs[id] = r
+	r.key = r.handle()
+	x.runs[id], x.known[r.key] = r, r
 	heap.Push(&x.ends, r)
 	return r
 }
@@ -73,7 +80,10 @@ func (x *Executor) fire(now time.Time) {
 		r.watch = nil
 		x.ended = append(x.ended, r.id)
 		if len(x.ended) > x.keep {
-			delete(x.runs, x.ended[0])
+			if old := x.runs[x.ended[0]]; old != nil {
+				delete(x.known, old.key)
+				delete(x.runs, old.id)
+			}
 			x.ended = x.ended[1:]
 		}
 	}

@@ -32,6 +32,7 @@ type Executor struct {
 
 	mu    sync.Mutex
 	runs  map[string]*run
+	known map[compute.Handle]*run
 	ends  endHeap
 	timer *time.Timer
 	ended []string // oldest first, at most keep
@@ -41,19 +42,20 @@ var _ compute.Async = (*Executor)(nil)
 
 // New returns an executor whose runs end by themselves when the clock says so.
 func New(clock *sluice.Clock) *Executor {
-	return &Executor{now: clock.Now, save: Save, wall: clock.Wall, keep: keepEnded, runs: map[string]*run{}}
+	return &Executor{now: clock.Now, save: Save, wall: clock.Wall, keep: keepEnded, runs: map[string]*run{}, known: map[compute.Handle]*run{}}
 }
 
 // NewStepped returns an executor for time that is driven by hand: runs end in
 // calls of Advance only, in the order of their ends. A stop is immediate there.
 func NewStepped(now func() time.Time) *Executor {
-	return &Executor{now: now, keep: keepEndedStepped, runs: map[string]*run{}}
+	return &Executor{now: now, keep: keepEndedStepped, runs: map[string]*run{}, known: map[compute.Handle]*run{}}
 }
 
 // run is one run. Its fields are guarded by Executor.mu; done is closed once
 // exit is set.
 type run struct {
 	id      string
+	key     compute.Handle
 	start   time.Time
 	need    time.Duration
 	end     time.Time // when it will end as things stand
@@ -75,7 +77,7 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 	if r == nil {
 		r = x.add(spec.RunID, x.now(), max(0, spec.Remaining))
 	}
-	h := r.handle()
+	h := r.key
 	x.mu.Unlock()
 	x.fire(x.now())
 	return h, nil
