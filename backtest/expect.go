@@ -15,8 +15,9 @@ import (
 type fan struct {
 	stop context.CancelFunc
 	step time.Duration
-	rows chan row
-	row  row // of the step that the controller is in
+	rows chan []row
+	left []row // taken from rows, not yet asked for
+	row  row   // of the step that the controller is in
 	done sync.WaitGroup
 	err  error // set before rows is closed
 }
@@ -27,8 +28,10 @@ type row struct {
 	mean []float64
 }
 
-// ahead of the controller by so many steps at most.
-const fanSteps = 256
+// The forecast is ahead of the controller by so many batches of steps at most. In
+// batches, since waking each other up at every step would cost as much as a tenth
+// of a plan.
+const fanBatches, fanSteps = 4, 64
 
 // expectations begins the forecast of a policy that uses one.
 func expectations(ctx context.Context, o *Options, policy string, step time.Duration) (*fan, error) {
@@ -56,7 +59,7 @@ func expectations(ctx context.Context, o *Options, policy string, step time.Dura
 		return nil, err
 	}
 	m.onPublish = x.Publish
-	f.rows = make(chan row, fanSteps)
+	f.rows = make(chan []row, fanBatches)
 	f.done.Add(1)
 	f.stop = func() { cancel(); f.done.Wait() }
 	go func() {
@@ -71,6 +74,16 @@ func expectations(ctx context.Context, o *Options, policy string, step time.Dura
 // walk tells the forecaster what becomes known, step by step, and asks it from the
 // start of the range on.
 func (f *fan) walk(ctx context.Context, o *Options, m *market, x *forecast.Forecaster, n int) error {
+	var batch []row
+	send := func() error {
+		select {
+		case f.rows <- batch:
+			batch = nil
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for m.at().Before(o.To) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -84,17 +97,17 @@ func (f *fan) walk(ctx context.Context, o *Options, m *market, x *forecast.Forec
 			for _, e := range x.Expect(now.at, n) {
 				r.mean = append(r.mean, e.Mean)
 			}
-			select {
-			case f.rows <- r:
-			case <-ctx.Done():
-				return ctx.Err()
+			if batch = append(batch, r); len(batch) == fanSteps {
+				if err := send(); err != nil {
+					return err
+				}
 			}
 		}
 		if !now.estimated {
 			x.Observe(now.at, now.price) // it is known with the step's end, and next asked for then
 		}
 	}
-	return nil
+	return send()
 }
 
 // expect is what the controller asks; nil where there is no forecast.
@@ -104,11 +117,14 @@ func (f *fan) expect() func(time.Time, int) []float64 {
 	}
 	return func(now time.Time, n int) []float64 {
 		for f.row.at.IsZero() || now.Sub(f.row.at) >= f.step {
-			r, ok := <-f.rows
-			if !ok {
-				return nil // past the end: the last turn settles only
+			for len(f.left) == 0 {
+				batch, ok := <-f.rows
+				if !ok {
+					return nil // past the end: the last turn settles only
+				}
+				f.left = batch
 			}
-			f.row = r
+			f.row, f.left = f.left[0], f.left[1:]
 		}
 		if now.Before(f.row.at) {
 			return nil

@@ -256,6 +256,7 @@ func (b *builder) fillGroup(s *state, c, i int, y *prices) bool {
 	st := k.start[g.start]
 	b.w.classAt(p, c, y)
 	b.space = s.room(k.node, b.space)
+	gains := false
 	for t, kw := range b.space {
 		row := b.w.reward[t*k.N : (t+1)*k.N]
 		old := int(g.path[t])
@@ -269,10 +270,16 @@ func (b *builder) fillGroup(s *state, c, i int, y *prices) bool {
 			row[k.M] = -inf
 		}
 		for m := range k.M {
-			if d := k.kw[m] - k.kw[old]; d > 0 && d > kw+tiny {
-				row[m] = -inf
+			if d := k.kw[m] - k.kw[old]; d > 0 {
+				if d > kw+tiny {
+					row[m] = -inf
+				}
+				gains = gains || row[m] > row[old]
 			}
 		}
+	}
+	if !gains {
+		return false // most groups: spare them the search
 	}
 	b.w.whole = true
 	b.w.solve()
