@@ -65,7 +65,7 @@ func (b *builder) fillUp(s *state, x, y *prices, bound float64, opt *Options) {
 	for _, row := range x.node {
 		some = some || row != nil
 	}
-	for _, part := range []float64{0.985, 0.95, 0.8} {
+	for _, part := range []float64{0.95, 0.8} {
 		if !some || b.stop() || bound <= opt.enough(s.worth()) {
 			return
 		}

@@ -111,6 +111,8 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 	d := dispatch.Class{Name: c.spec.Name, Node: c.node.spec.Name, Initial: map[string]int{}}
 	stands := max(c.spec.Stands, 1)
 	early := earlyUSD * stands
+	n := len(c.modes)
+	d.Modes, d.Switches = make([]dispatch.Mode, 0, n), make([]dispatch.Switch, 0, (n-1)*(n-1))
 	for i, m := range c.modes {
 		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), ShedKW: s.sheds(c, m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
 		if i == 0 {
@@ -128,7 +130,7 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 			}
 		}
 	}
-	dwell := map[string]map[int]int{}
+	var dwell map[string]map[int]int // mostly none
 	for _, m := range c.miners {
 		if !moves || !m.available(now, s.o.MaxReadingAge) {
 			w, _ := m.power()
@@ -144,6 +146,9 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 			least = c.spec.MinOff
 		}
 		if left := m.since.Add(least).Sub(p.from); left > 0 && now.Sub(m.since) < least {
+			if dwell == nil {
+				dwell = map[string]map[int]int{}
+			}
 			if dwell[mode] == nil {
 				dwell[mode] = map[int]int{}
 			}
@@ -151,6 +156,9 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 		}
 	}
 	for _, mode := range c.modes {
+		if dwell == nil {
+			break
+		}
 		for _, left := range sortedKeys(dwell[mode.Name]) {
 			d.Dwell = append(d.Dwell, dispatch.Dwell{Mode: mode.Name, Units: dwell[mode.Name][left], Left: left})
 		}

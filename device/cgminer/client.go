@@ -43,7 +43,11 @@ type Request struct {
 // is a *device.RefusedError in the chain; all other errors are of kind
 // Unavailable: the machine may have obeyed a command or not.
 func (c Client) Call(ctx context.Context, req Request) (Reply, error) {
-	wire, err := c.exchange(ctx, req)
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, c.fail(req, err)
+	}
+	wire, err := c.Exchange(ctx, body)
 	if err != nil {
 		return nil, c.fail(req, err)
 	}
@@ -62,12 +66,10 @@ func (c Client) fail(req Request, err error) error {
 	return &sluice.Error{Kind: kind, Msg: "asking " + c.Addr + " for " + req.Command, Cause: err}
 }
 
-func (c Client) exchange(ctx context.Context, req Request) ([]byte, error) {
+// Exchange sends a request as it is and returns the bytes of the reply, for
+// firmwares whose requests are more than a command and a parameter.
+func (c Client) Exchange(ctx context.Context, body []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(req)
-	if err != nil {
 		return nil, err
 	}
 	deadline, ok := ctx.Deadline()
