@@ -92,10 +92,9 @@ func (b *Book) Refresh(ctx context.Context, now time.Time) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for _, e := range b.due(now) {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+	due := b.due(now)
+	for i, e := range due {
+		refresh := func() {
 			points, orders, err := fetch(ctx, e.spec, now)
 			b.mu.Lock()
 			e.store(points, orders, err, now)
@@ -105,7 +104,12 @@ func (b *Book) Refresh(ctx context.Context, now time.Time) error {
 				errs = append(errs, fmt.Errorf("feed %s: %w", e.spec.Name, err))
 				mu.Unlock()
 			}
-		}()
+		}
+		if i == len(due)-1 {
+			refresh() // one feed of a backtest needs no other thread
+			break
+		}
+		wg.Go(refresh)
 	}
 	wg.Wait()
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
