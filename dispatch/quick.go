@@ -249,13 +249,32 @@ func (b *builder) fill(s *state, y *prices) {
 	}
 }
 
+// roomToRise says whether a unit on the path could take a mode of more power in
+// some interval.
+func (k *pclass) roomToRise(path []uint8, space []float64) bool {
+	for t, kw := range space {
+		if int(path[t]) == k.M {
+			continue
+		}
+		for _, x := range k.kw[:k.M] {
+			if d := x - k.kw[path[t]]; d > 0 && d <= kw+tiny {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // fillGroup moves as many units of a group as there is power for to the path
 // that is best for one; it reports whether any were left.
 func (b *builder) fillGroup(s *state, c, i int, y *prices) bool {
 	p, k, g := b.p, &b.p.class[c], s.groups[c][i]
 	st := k.start[g.start]
-	b.w.classAt(p, c, y)
 	b.space = s.room(k.node, b.space)
+	if !k.roomToRise(g.path, b.space) {
+		return false
+	}
+	b.w.classAt(p, c, y)
 	gains := false
 	for t, kw := range b.space {
 		row := b.w.reward[t*k.N : (t+1)*k.N]
