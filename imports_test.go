@@ -49,14 +49,16 @@ var mayImport = map[string][]string{
 // outside holds which packages may import from outside the module and the
 // standard library.
 var outside = map[string][]string{
-	"cmd/sluice":      {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid"},
-	"compute":         {"github.com/goccy/go-yaml", "golang.org/x/sys"},
-	"compute/process": {"golang.org/x/sys"},
-	"config":          {"github.com/goccy/go-yaml"},
-	"device/modbus":   {"github.com/simonvetter/modbus"},
-	"sim":             {"github.com/simonvetter/modbus"},
-	"server":          {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
-	"store":           {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
+	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid"},
+	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute/process":   {"golang.org/x/sys"},
+	"config":            {"github.com/goccy/go-yaml"},
+	"device/devicetest": {"github.com/GehirnInc/crypt"},
+	"device/modbus":     {"github.com/simonvetter/modbus"},
+	"device/whatsminer": {"github.com/GehirnInc/crypt"},
+	"sim":               {"github.com/simonvetter/modbus"},
+	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
+	"store":             {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 }
 
 func TestImports(t *testing.T) {

@@ -24,8 +24,8 @@ var termQuantities = []quantity[Terms]{
 	{"hashprice_half_life_weeks", "weeks", none, 0.1, 520, "", func(t *Terms) *Number { return &t.HalfLife }},
 	{"power_price_factor", "multiple of the history's prices", 1, 0, 100, "assumption: prices as in the history", func(t *Terms) *Number { return &t.PowerLevel }},
 	{
-		"capture", "share of hindsight's mining margin", 1, 0, 1,
-		"upper limit: within a week the plan knows the prices; put in the capture that `sluice backtest` measures for the policy sluice",
+		"capture", "share of hindsight's mining margin", 0.96, 0, 1,
+		"the lowest of three years of the example, docs/backtest.md; put in what `sluice backtest` measures as capture of the policy sluice over your own",
 		func(t *Terms) *Number { return &t.Capture },
 	},
 	{"discount_rate", "a year", 0.12, -0.5, 5, "assumption", func(t *Terms) *Number { return &t.Discount }},
