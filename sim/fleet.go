@@ -58,12 +58,15 @@ type FleetOptions struct {
 	Instant   bool             // no delays and no ramps
 	Wake      time.Duration    // from the order to full power; 0: LuxOS 10 s, stock 1 to 3 min by seed
 	Fall      time.Duration    // from the order to sleeping power; 0: 5 s
+	Network   *Network         // addresses of their own; nil: a port of 127.0.0.1 each
 }
 
 // Fleet is a number of virtual miners, each with a TCP listener of its own on
-// 127.0.0.1 that answers both the mining API and HTTP.
+// 127.0.0.1, or an address of its own in a Network, that answers both the mining API
+// and HTTP.
 type Fleet struct {
 	opt      FleetOptions
+	network  *network // nil: a listener each
 	machines []*machine
 	nodes    map[string][]*machine
 	state    *os.File
@@ -84,6 +87,20 @@ func StartFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opt.Network != nil {
+		if f.network, err = opt.Network.check(len(specs)); err == nil {
+			err = f.network.listen(f.ctx)
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		for _, l := range f.network.listeners {
+			f.wg.Add(1)
+			go f.accept(l, nil)
+		}
+		return f, nil
+	}
 	ports := newPorts()
 	for _, m := range f.machines {
 		l, err := ports.listen(f.ctx)
@@ -98,7 +115,7 @@ func StartFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 	}
 	for _, m := range f.machines {
 		f.wg.Add(1)
-		go f.accept(m)
+		go f.accept(m.listener, m)
 	}
 	return f, nil
 }
@@ -211,9 +228,12 @@ func (f *Fleet) Len() int { return len(f.machines) }
 func (f *Fleet) Spec(i int) MinerSpec { return *f.machines[i].spec }
 
 // Address says where miner i answers, with its credentials. Both ports are the
-// same.
+// same where the miners have no network.
 func (f *Fleet) Address(i int) device.Address {
 	a := device.Address{Host: "127.0.0.1", User: user, Password: password}
+	if n := f.network; n != nil {
+		a.Host, a.APIPort, a.WebPort = n.address(i), n.APIPort, n.WebPort
+	}
 	if l := f.machines[i].listener; l != nil {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		a.APIPort, _ = strconv.Atoi(port)
@@ -264,6 +284,9 @@ func (f *Fleet) SetFault(i int, fault Fault) {
 // Close stops the miners and waits for their connections to end.
 func (f *Fleet) Close() error {
 	f.cancel()
+	if f.network != nil {
+		f.network.close()
+	}
 	for _, m := range f.machines {
 		if m.listener != nil {
 			_ = m.listener.Close()

@@ -22,10 +22,12 @@ type desk struct {
 
 func newDesk() *desk { return &desk{r: bufio.NewReaderSize(nil, 2048), out: make([]byte, 0, 2048)} }
 
-func (f *Fleet) accept(m *machine) {
+// accept serves the connections to a listener: those of miner m, or, where m is
+// nil, those of the whole network.
+func (f *Fleet) accept(l net.Listener, m *machine) {
 	defer f.wg.Done()
 	for {
-		c, err := m.listener.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			if f.ctx.Err() != nil {
 				return
@@ -38,6 +40,18 @@ func (f *Fleet) accept(m *machine) {
 			}
 			continue
 		}
+		to := m
+		if to == nil {
+			i := f.network.miner(c)
+			if i < 0 || i >= len(f.machines) {
+				if t, ok := c.(*net.TCPConn); ok {
+					_ = t.SetLinger(0) // reset, as nobody is there
+				}
+				_ = c.Close()
+				continue
+			}
+			to = f.machines[i]
+		}
 		f.mu.Lock()
 		if f.ctx.Err() != nil {
 			f.mu.Unlock()
@@ -47,7 +61,7 @@ func (f *Fleet) accept(m *machine) {
 		f.conns[c] = struct{}{}
 		f.wg.Add(1)
 		f.mu.Unlock()
-		go f.serve(m, c)
+		go f.serve(to, c)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -25,6 +26,7 @@ type simFlags struct {
 	state  string
 	speed  float64
 	limit  string
+	net    string
 	faulty bool
 }
 
@@ -36,7 +38,8 @@ func simDevicesCmd() *cobra.Command {
 		Long: `Run virtual miners and a site meter on loopback until Ctrl-C, in a process of their
 own, and write the sluice.yaml of a site made of them. They speak their real
 protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
-		Example: "  sluice sim devices --count 200 --out virtual.yaml\n  sluice up --config virtual.yaml",
+		Example: "  sluice sim devices --count 200 --out virtual.yaml\n  sluice up --config virtual.yaml\n" +
+			"  sluice sim devices --count 10000 --net 127.64.0.0/18 --out virtual.yaml\n  sluice device scan 127.64.0.0/18",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "out"); err != nil {
@@ -49,6 +52,7 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 	c.Flags().StringVar(&f.out, "out", "", "`FILE` to write the site's sluice.yaml to")
 	c.Flags().StringVar(&f.state, "state", "", "`FILE` that keeps the miners' modes over a restart")
 	c.Flags().Float64Var(&f.speed, "speed", 1, "virtual seconds per second of the devices' delays")
+	c.Flags().StringVar(&f.net, "net", "", "give each miner an address of its own at the usual ports, in a `PREFIX` of 127.0.0.0/8")
 	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
 	c.Flags().BoolVar(&f.faulty, "faults", false, "of ten machines one truncates its replies, ignores commands or is slow")
 	return c
@@ -61,6 +65,14 @@ func simDevices(c *cobra.Command, f simFlags) error {
 	if err := mayReplace(f.out); err != nil {
 		return err
 	}
+	var network *sim.Network
+	if f.net != "" {
+		prefix, err := netip.ParsePrefix(f.net)
+		if err != nil {
+			return sluice.Errorf(sluice.Invalid, "give a part of 127.0.0.0/8, as 127.64.0.0/18", "--net %q is not a prefix", f.net)
+		}
+		network = &sim.Network{Prefix: prefix}
+	}
 	clock := sluice.NewClock(sluice.WallClock().Now(), f.speed)
 	models := sim.Models()
 	var specs []sim.MinerSpec
@@ -72,7 +84,7 @@ func simDevices(c *cobra.Command, f simFlags) error {
 		}
 		specs = append(specs, s)
 	}
-	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock, StatePath: f.state})
+	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock, StatePath: f.state, Network: network})
 	if err != nil {
 		return err
 	}
