@@ -40,7 +40,7 @@ own, and write the sluice.yaml of a site made of them. They speak their real
 protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 		Example: "  sluice sim devices --count 200 --out virtual.yaml\n  sluice up --config virtual.yaml\n" +
 			"  sluice sim devices --count 10000 --net 127.64.0.0/18 --out virtual.yaml\n  sluice device scan 127.64.0.0/18",
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "out"); err != nil {
 				return err
