@@ -28,6 +28,7 @@ type simFlags struct {
 	limit  string
 	net    string
 	faulty bool
+	atOnce bool
 }
 
 func simDevicesCmd() *cobra.Command {
@@ -54,6 +55,7 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 	c.Flags().Float64Var(&f.speed, "speed", 1, "virtual seconds per second of the devices' delays")
 	c.Flags().StringVar(&f.net, "net", "", "give each miner an address of its own at the usual ports, in a `PREFIX` of 127.0.0.0/8")
 	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
+	c.Flags().BoolVar(&f.atOnce, "instant", false, "devices obey at once, without the delays and ramps of real ones")
 	c.Flags().BoolVar(&f.faulty, "faults", false, "of ten machines one truncates its replies, ignores commands or is slow")
 	return c
 }
@@ -84,7 +86,7 @@ func simDevices(c *cobra.Command, f simFlags) error {
 		}
 		specs = append(specs, s)
 	}
-	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock, StatePath: f.state, Network: network})
+	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock, StatePath: f.state, Network: network, Instant: f.atOnce})
 	if err != nil {
 		return err
 	}
@@ -177,10 +179,18 @@ classes:
 		}
 	}
 	fmt.Fprintln(w, "machines:")
-	for i, s := range specs {
-		a := fleet.Address(i)
+	for i := 0; i < len(specs); {
+		s, a, n := specs[i], fleet.Address(i), 1
+		name, address := s.Name, a.Host
+		if f.net != "" { // with an address each, those of a model are a range
+			for i+n < len(specs) && specs[i+n].Model == s.Model && specs[i+n].Dialect == s.Dialect {
+				n++
+			}
+			name, address = class[s.Model]+"-", a.Host+"-"+fleet.Address(i+n-1).Host
+		}
 		fmt.Fprintf(w, "  - {name: %s, class: %s, driver: %s, address: %s, api_port: %d, web_port: %d, user: %q, password: %q}\n",
-			s.Name, class[s.Model], s.Dialect, a.Host, a.APIPort, a.WebPort, a.User, a.Password)
+			name, class[s.Model], s.Dialect, address, a.APIPort, a.WebPort, a.User, a.Password)
+		i += n
 	}
 	return nil
 }
