@@ -102,7 +102,9 @@ func (d *DB) Append(ctx context.Context, t time.Time, samples []Sample) error {
 		return d.fail(len(samples), err)
 	}
 	d.stats.kept(kept, ms)
-	d.low = min(d.low, ms)
+	if kept > 0 {
+		d.low = min(d.low, ms)
+	}
 	return nil
 }
 
