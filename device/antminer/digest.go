@@ -121,3 +121,13 @@ func (c *challenge) answer(method, uri, user, password, cnonce string, count uin
 func quote(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(s)
 }
+
+// Answer returns the Authorization header that answers the digest challenge of
+// a reply's headers, false where there is none that can be answered.
+func Answer(h http.Header, method, uri, user, password string) (string, bool) {
+	c := parseChallenge(h)
+	if c == nil {
+		return "", false
+	}
+	return c.authorize(method, uri, user, password), true
+}

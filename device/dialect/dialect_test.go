@@ -1,0 +1,39 @@
+package dialect_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"sluice/device"
+	"sluice/device/devicetest"
+	"sluice/device/dialect"
+)
+
+func load(t testing.TB) *dialect.Set {
+	t.Helper()
+	s, err := dialect.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func identify(t *testing.T, a device.Address) (*dialect.Driver, device.Report) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	d, r, err := load(t).Identify(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, r
+}
+
+func TestBitaxe(t *testing.T) {
+	b := devicetest.Recordings(t, "bitaxe/stock-v2_0_0__asic-rs")
+	_, r := identify(t, devicetest.ReplayHTTP(t, map[string][]byte{"GET /api/system/info": b["system_info"]}))
+	if r.Driver != "bitaxe" || r.HashrateTHs == nil || *r.HashrateTHs != 1 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,234 @@
+package dialect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice"
+	"sluice/device"
+	"sluice/device/cgminer"
+)
+
+// Wire carries requests to one device in a way that is code and not data: with
+// a session, or with cryptography. A request names it by via:. Wires are listed
+// in hooks.go.
+type Wire interface {
+	// Call sends one request and returns the reply as it came, at most 1 MiB of
+	// it. A device that says no is a *device.RefusedError in the chain.
+	Call(ctx context.Context, q Request) ([]byte, error)
+}
+
+// Request is what a Wire is given: the request of a file with its templates
+// filled in.
+type Request struct {
+	Command   string
+	Parameter string
+	Body      any  // of the file, filled in; nil without one
+	Write     bool // it is a step of a command, and may change the device
+}
+
+// defaultTimeout bounds a call whose context has no deadline.
+const defaultTimeout = 10 * time.Second
+
+// link is a device's wires: those that its address and dialect make.
+type link struct {
+	addr    device.Address
+	api     cgminer.Client
+	web     *web
+	special map[string]Wire
+}
+
+func newLink(a device.Address, d *Dialect) *link {
+	l := &link{addr: a, special: map[string]Wire{}}
+	l.api = cgminer.Client{Addr: a.API(first(d.Ports.API, cgminer.Port))}
+	l.web = newWeb(a, d)
+	for _, r := range d.Requests {
+		l.via(r.Via)
+	}
+	for _, c := range d.Commands {
+		for _, s := range c.Steps {
+			l.via(s.Via)
+		}
+	}
+	return l
+}
+
+func (l *link) via(name string) {
+	if name != "" && l.special[name] == nil {
+		l.special[name] = wires[name](l.addr)
+	}
+}
+
+func first(list []int, def int) int {
+	if len(list) > 0 {
+		return list[0]
+	}
+	return def
+}
+
+// do sends a request and returns the parsed reply. vars are what the templates
+// need; write says that it may change the device.
+func (l *link) do(ctx context.Context, r *request, e env, vars map[string]any, write bool) (any, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "asking " + l.addr.String(), Cause: err}
+	}
+	b, err := l.send(ctx, r, e, vars, write)
+	if err != nil {
+		return nil, err
+	}
+	if r.Form == "text" {
+		return string(b), nil
+	}
+	v, err := parse(b)
+	if err != nil {
+		if write && len(bytes.TrimSpace(b)) == 0 && r.Command == "" {
+			return nil, nil // a good status without a body is a yes
+		}
+		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply of " + l.addr.String() + " to " + r.name(), Cause: err}
+	}
+	if r.Form == "brackets" {
+		v = brackets(v, 0)
+	}
+	return v, nil
+}
+
+func (r *request) name() string {
+	if m, p := r.method(); p != "" {
+		return m + " " + p
+	}
+	return r.Command
+}
+
+func (l *link) send(ctx context.Context, r *request, e env, vars map[string]any, write bool) ([]byte, error) {
+	missing := func() error {
+		return &sluice.Error{Kind: sluice.Unavailable, Msg: "asking " + l.addr.String() + " for " + r.name() + ": a value that the request needs is not known"}
+	}
+	var body any
+	if r.Body != nil {
+		var ok bool
+		if body, ok = expandTree(r.Body, e, vars); !ok {
+			return nil, missing()
+		}
+	}
+	param, ok := expand(r.Parameter, e, vars)
+	if !ok {
+		return nil, missing()
+	}
+	if r.Via != "" {
+		return l.special[r.Via].Call(ctx, Request{r.Command, param, body, write})
+	}
+	method, path := r.method()
+	if path == "" {
+		return l.command(ctx, r, param)
+	}
+	if path, ok = expandPath(path, e, vars); !ok {
+		return nil, missing()
+	}
+	var b []byte
+	if body != nil {
+		var err error
+		if b, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+	}
+	return l.web.do(ctx, method, path, b, write)
+}
+
+// command asks the cgminer API. The reply is parsed there for its refusal, and
+// handed on as JSON.
+func (l *link) command(ctx context.Context, r *request, param string) ([]byte, error) {
+	reply, err := l.api.Call(ctx, cgminer.Request{Command: r.Command, Parameter: param, NewAPI: r.NewAPI})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(reply)
+}
+
+// parse reads JSON of any form and mends the quirks that are known of
+// firmwares. What ends too early, or is no JSON, is an error.
+func parse(wire []byte) (any, error) {
+	b := bytes.Trim(wire, "\x00 \t\r\n")
+	if len(b) == 0 {
+		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply is empty"}
+	}
+	var v any
+	if json.Unmarshal(b, &v) == nil {
+		return v, nil
+	}
+	fixed := cgminer.Mend(b)
+	err := json.Unmarshal(fixed, &v)
+	if err == nil {
+		return v, nil
+	}
+	msg := "it is not JSON"
+	if errors.Is(json.NewDecoder(bytes.NewReader(fixed)).Decode(&v), io.ErrUnexpectedEOF) {
+		msg = "it is truncated after " + strconv.Itoa(len(b)) + " bytes"
+	}
+	return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: msg, Cause: err}
+}
+
+var bracketed = regexp.MustCompile(`([A-Za-z_][\w .%/-]*?)\s*\[([^\[\]]*)\]`)
+
+// brackets turns texts of the form KEY[value] KEY[value] into objects. A value
+// of several words stays one text, and is also a list of its words under
+// KEY_list, because its places have meanings.
+func brackets(v any, depth int) any {
+	if depth > 8 {
+		return v
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for k, c := range v {
+			v[k] = brackets(c, depth+1)
+		}
+	case []any:
+		for i, c := range v {
+			v[i] = brackets(c, depth+1)
+		}
+	case string:
+		found := bracketed.FindAllStringSubmatch(v, -1)
+		if len(found) == 0 {
+			return v
+		}
+		out := make(map[string]any, len(found))
+		for _, m := range found {
+			key := strings.TrimSpace(m[1])
+			out[key] = m[2]
+			if words := strings.Fields(m[2]); len(words) > 1 {
+				list := make([]any, len(words))
+				for i, w := range words {
+					list[i] = w
+				}
+				out[key+"_list"] = list
+			}
+		}
+		return out
+	}
+	return v
+}
+
+// StatusError is an HTTP status that is no success.
+type StatusError struct {
+	Status int
+	Why    string // what the body says, in short
+}
+
+func (e *StatusError) Error() string {
+	if e.Why == "" {
+		return fmt.Sprintf("HTTP %d", e.Status)
+	}
+	return fmt.Sprintf("HTTP %d: %s", e.Status, e.Why)
+}

@@ -1,0 +1,100 @@
+package dialect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"sluice"
+	"sluice/device"
+	"sluice/device/cgminer"
+	"sluice/device/whatsminer"
+)
+
+// whatsminerV2 is MicroBT's older wire: reads are plain, commands encrypted. A
+// command's body is its parameters, which the firmware takes as texts only. A star
+// in a command's name stands for the parameter: set_*_power.
+type whatsminerV2 struct{ c *whatsminer.V2 }
+
+func newWhatsminerV2(a device.Address) Wire { return whatsminerV2{whatsminer.NewV2(a)} }
+
+func (w whatsminerV2) Call(ctx context.Context, q Request) ([]byte, error) {
+	if !q.Write {
+		b, err := w.c.Read(ctx, q.Command)
+		// Of a machine that is off, older firmware knows no figures: that is an
+		// answer, and `status` says the rest.
+		var no *device.RefusedError
+		if errors.As(err, &no) {
+			return json.Marshal(map[string]string{"refused": no.Why})
+		}
+		return b, err
+	}
+	command := q.Command
+	if q.Parameter != "" {
+		if strings.Trim(q.Parameter, "abcdefghijklmnopqrstuvwxyz") != "" {
+			return nil, unknownProfile(q.Parameter)
+		}
+		command = strings.Replace(command, "*", q.Parameter, 1)
+	}
+	params := map[string]any{}
+	body, _ := q.Body.(map[string]any)
+	for k, v := range body {
+		if s, ok := text(v); ok {
+			params[k] = s
+		}
+	}
+	return w.c.Write(ctx, command, params)
+}
+
+func unknownProfile(name string) error {
+	return &sluice.Error{
+		Kind: sluice.Invalid, Msg: "setting a profile",
+		Cause: &device.RefusedError{Why: "there is no profile " + strconv.Quote(name)},
+	}
+}
+
+// whatsminerV3 is MicroBT's newer wire: frames, with a sign on each command. The
+// body is the parameter, of any type.
+type whatsminerV3 struct{ c *whatsminer.V3 }
+
+func newWhatsminerV3(a device.Address) Wire { return whatsminerV3{whatsminer.NewV3(a)} }
+
+func (w whatsminerV3) Call(ctx context.Context, q Request) ([]byte, error) {
+	if q.Write {
+		return w.c.Write(ctx, q.Command, q.Body)
+	}
+	return w.c.Read(ctx, q.Command, q.Body)
+}
+
+// avalon is cgminer's protocol with commands that begin at a time of the machine's
+// own clock: $soon in a parameter becomes that time, a few seconds from now.
+type avalon struct{ api cgminer.Client }
+
+func newAvalon(a device.Address) Wire { return avalon{cgminer.Client{Addr: a.API(cgminer.Port)}} }
+
+// soon is how far ahead a command is put, in seconds: one for a time that is past
+// would be taken for done.
+const soon = 5
+
+func (w avalon) Call(ctx context.Context, q Request) ([]byte, error) {
+	p := q.Parameter
+	if strings.Contains(p, "$soon") {
+		r, err := w.api.Call(ctx, cgminer.Request{Command: "version"})
+		if err != nil {
+			return nil, err
+		}
+		head, _ := r.First("STATUS")
+		when, ok := head.Float("When")
+		if !ok || when <= 0 || when > 1e11 {
+			return nil, sluice.Errorf(sluice.Unavailable, "", "asking %s for %s: the machine does not tell its time", w.api.Addr, q.Command)
+		}
+		p = strings.ReplaceAll(p, "$soon", strconv.FormatInt(int64(when)+soon, 10))
+	}
+	r, err := w.api.Call(ctx, cgminer.Request{Command: q.Command, Parameter: p})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(r)
+}
