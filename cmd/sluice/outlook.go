@@ -139,6 +139,10 @@ func (l *outlook) learn(ctx context.Context, now time.Time) (news, ok bool) {
 		l.showNone("no feed has a fresh real-time price of an interval")
 		return false, false
 	}
+	if step > day {
+		l.showNone("the price holds for longer than a day: there is nothing to forecast")
+		return false, false
+	}
 	if step != l.step {
 		if err := l.begin(ctx, step, now); err != nil {
 			if ctx.Err() == nil {

@@ -394,6 +394,19 @@ func TestAnotherStep(t *testing.T) {
 	}
 }
 
+// A price that stands in the configuration is no market: nothing is forecast, and
+// nobody is warned of it.
+func TestAPriceThatStays(t *testing.T) {
+	s := newStage(t)
+	var log strings.Builder
+	s.o.log = slog.New(slog.NewTextHandler(&log, nil))
+	s.market.add(feed.RealTimePrice, spring.Add(-day), 100*365*day, 40, spring.Add(-day))
+	s.follow(spring)
+	if f := s.o.Forecast(spring); f.Ready || !strings.Contains(f.Note, "holds for longer than a day") || log.Len() > 0 {
+		t.Errorf("%+v, log %q", f, log.String())
+	}
+}
+
 // The end of the program does not wait for a fit.
 func TestRunEndsWhileItLearns(t *testing.T) {
 	s := newStage(t)
