@@ -52,8 +52,7 @@ func utf8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 const noMark = math.MaxInt64
 
-// Append records the samples at time t, all of them or, where the disk fails,
-// none. A sample that the database refuses (older than what it still takes) is
+// Append records the samples at time t. A sample that the database refuses (older than what it still takes) is
 // dropped and counted, and is no error; nor is a batch that is dropped because
 // the disk is nearly full. The error is for the log: the next batch is tried in
 // any case.
@@ -78,6 +77,30 @@ func (d *DB) Append(ctx context.Context, t time.Time, samples []Sample) error {
 		return broken("recording", errClosed)
 	}
 	ms := t.UnixMilli()
+	for len(samples) > 0 {
+		n := min(len(samples), atOnce)
+		kept, err := d.commit(ctx, ms, samples[:n])
+		if err != nil {
+			d.stats.drop(dropFailed, len(samples))
+			d.failedAt = time.Now()
+			return broken("recording", err)
+		}
+		d.stats.recorded.Add(uint64(kept)) //nolint:gosec // a count
+		if kept > 0 {
+			d.low = min(d.low, ms)
+		}
+		samples = samples[n:]
+	}
+	d.stats.reached(ms)
+	return nil
+}
+
+// atOnce is how many samples are committed together: each takes its place in the
+// log's buffers.
+const atOnce = 8000
+
+// commit records samples and returns how many the database took.
+func (d *DB) commit(ctx context.Context, ms int64, samples []Sample) (int, error) {
 	app := d.db.Appender(ctx)
 	kept := 0
 	for _, x := range samples {
@@ -92,32 +115,29 @@ func (d *DB) Append(ctx context.Context, t time.Time, samples []Sample) error {
 				d.stats.drop(dropOld, 1)
 				continue
 			}
-			_ = app.Rollback()
-			return d.fail(len(samples), err)
+			_ = app.Rollback() // the error is what counts
+			return 0, err
 		}
-		s.ref, s.gen = ref, d.gen
+		if s.gen != d.gen {
+			s.ref, s.gen = ref, d.gen
+			if g, ok := app.(storage.GetRef); ok {
+				// The database's own labels are the same bytes: ours are not needed twice.
+				if _, own := g.GetRef(s.labels, s.labels.Hash()); !own.IsEmpty() {
+					s.labels = own
+				}
+			}
+		} else {
+			s.ref = ref
+		}
 		kept++
 	}
-	if err := app.Commit(); err != nil {
-		return d.fail(len(samples), err)
-	}
-	d.stats.kept(kept, ms)
-	if kept > 0 {
-		d.low = min(d.low, ms)
-	}
-	return nil
+	return kept, app.Commit()
 }
 
 // refused says whether an error is about the sample and not about the database.
 func refused(err error) bool {
 	return errors.Is(err, storage.ErrOutOfOrderSample) || errors.Is(err, storage.ErrTooOldSample) ||
 		errors.Is(err, storage.ErrOutOfBounds) || errors.Is(err, storage.ErrDuplicateSampleForTimestamp)
-}
-
-func (d *DB) fail(n int, err error) error {
-	d.stats.drop(dropFailed, n)
-	d.failedAt = time.Now()
-	return broken("recording", err)
 }
 
 // nearlyFull looks at the disk now and then: telemetry must not take the last

@@ -14,7 +14,6 @@ const (
 	MachineTemp     = "sluice_machine_chip_temperature_celsius"
 	MachineUptime   = "sluice_machine_uptime_seconds"
 	MachineErrors   = "sluice_machine_errors"
-	MachineUp       = "sluice_machine_up"
 	MachineState    = "sluice_machine_state"
 	MachineMode     = "sluice_machine_mode_info"
 	MachineUnits    = "sluice_machine_units"
@@ -37,8 +36,7 @@ var catalogue = map[string]Metric{
 	MachineHashrate: {"gauge", "Hashing speed of a machine as it reports it.", ""},
 	MachineTemp:     {"gauge", "Temperature of a machine's hottest chip.", ""},
 	MachineUptime:   {"gauge", "Time since a machine has started, as it reports it.", ""},
-	MachineErrors:   {"gauge", "Errors that a machine reports at present.", ""},
-	MachineUp:       {"gauge", "1 while a machine's readings are fresh, 0 when it is silent.", ""},
+	MachineErrors:   {"gauge", "Errors that a machine reports at present; nothing while it has reported none.", ""},
 	MachineState:    {"gauge", "State of a machine: 0 silent, 1 sleeping, 2 mining, 3 stopping, 4 waking, 5 fault, 6 locked, 7 idle, 8 busy.", ""},
 	MachineMode:     {"gauge", "The mode that a machine is in, as a label; always 1.", ""},
 	MachineUnits:    {"gauge", "Units of a host that jobs can hold: GPUs or CPU slots.", ""},

@@ -100,7 +100,8 @@ func sampleFleet(t testing.TB, d *DB, turns int) time.Time {
 				State: site.StateMining, Mode: sluice.ModeMine, PowerSource: sluice.SourceDevice,
 				Power: sluice.Watts(3200 + rng.IntN(100)),
 				Reading: sluice.Reading{
-					At: at.Add(-time.Duration(k) * time.Second), HasHashRate: true, HashRate: sluice.HashRate(100 + rng.Float64()),
+					Errors: []string{"fan lost", "chain break"}[:k%7/5*(1+i%2)],
+					At:     at.Add(-time.Duration(k) * time.Second), HasHashRate: true, HashRate: sluice.HashRate(100 + rng.Float64()),
 					HasTemp: k%3 > 0, TempC: 60 + rng.Float64()*10, Uptime: time.Duration(i) * 10 * time.Second,
 				},
 			}
@@ -130,21 +131,21 @@ func sampleFleet(t testing.TB, d *DB, turns int) time.Time {
 var expressions = []string{
 	`1+1`, `"text <b>"`, `vector(1)`, `time()`, `scalar(vector(NaN))`, `vector(1)/0`, `-vector(1)/0`,
 	`sluice_machine_power_watts`, `sluice_machine_power_watts{class="s19"}`, `sluice_machine_power_watts{machine=~"m0[1-3]",class!="s21"}`,
-	`{__name__=~"sluice_machine_(up|state)",machine="m03"}`, `sluice_machine_up == 0`, `sluice_machine_mode_info{mode="sleep"}`,
+	`{__name__=~"sluice_machine_(uptime_seconds|state)",machine="m03"}`, `sluice_machine_state == 0`, `sluice_machine_mode_info{mode="sleep"}`,
 	`sum(sluice_machine_power_watts)`, `sum by (class) (sluice_machine_power_watts)`, `sum without (machine,source) (sluice_machine_power_watts)`,
 	`avg by (class,source) (sluice_machine_power_watts)`, `topk(3, sluice_machine_chip_temperature_celsius)`, `bottomk(2, sluice_machine_hashrate_hashes_per_second)`,
 	`count by (mode) (sluice_machine_mode_info)`, `count_values("watts", round(sluice_machine_power_watts, 50))`, `quantile by (class) (0.9, sluice_machine_power_watts)`,
 	`stddev(sluice_machine_power_watts)`, `sluice_class_power_watts / (sluice_class_hashrate_hashes_per_second / 1e12)`,
 	`sluice_machine_power_watts * on (machine) group_left (mode) sluice_machine_mode_info`, `sluice_machine_power_watts and on (machine) sluice_machine_state == 1`,
-	`sluice_machine_power_watts unless on (machine) sluice_machine_up == 0`, `absent(sluice_nothing)`, `absent_over_time(sluice_machine_power_watts{machine="m06"}[1m])`,
-	`rate(sluice_machine_uptime_seconds[5m])`, `increase(sluice_machine_uptime_seconds[7m])`, `delta(sluice_machine_power_watts[3m])`, `deriv(sluice_machine_power_watts[10m])`,
+	`sluice_machine_power_watts unless on (machine) sluice_machine_state == 0`, `absent(sluice_nothing)`, `absent_over_time(sluice_machine_power_watts{machine="m06"}[1m])`,
+	`rate(sluice_machine_statetime_seconds[5m])`, `increase(sluice_machine_statetime_seconds[7m])`, `delta(sluice_machine_power_watts[3m])`, `deriv(sluice_machine_power_watts[10m])`,
 	`avg_over_time(sluice_class_power_watts[10m])`, `max_over_time(sluice_machine_power_watts[90s])`, `quantile_over_time(0.5, sluice_machine_power_watts[5m])`,
 	`changes(sluice_machine_state[1h])`, `resets(sluice_machine_state[1h])`, `sluice_class_power_watts offset 10m`, `sluice_class_power_watts @ 1772370000`,
 	`max_over_time(sum(sluice_machine_power_watts)[20m:1m])`, `predict_linear(sluice_class_power_watts[10m], 600)`, `holt_winters_is_gone(1)`,
-	`label_replace(sluice_machine_up, "n", "$1", "machine", "m(.*)")`, `sort_desc(sluice_machine_power_watts)`, `histogram_quantile(0.9, sluice_machine_power_watts)`,
+	`label_replace(sluice_machine_state, "n", "$1", "machine", "m(.*)")`, `sort_desc(sluice_machine_power_watts)`, `histogram_quantile(0.9, sluice_machine_power_watts)`,
 	`clamp_max(sluice_machine_power_watts, 3250)`, `sgn(sluice_machine_power_watts - 3250)`, `hour()`, `minute(vector(1772370000))`, `sluice_machine_power_watts[1m]`,
-	`sum(sluice_machine_power_watts`, `sluice_machine_power_watts + on (class) sluice_machine_up`, `rate(sluice_machine_up)`, `{}`, ``, `1 +`, `foo{a="b"`,
-	`sluice_class_machines > 0`, `count(sluice_machine_power_watts > bool 3250)`, `present_over_time(sluice_machine_up[5m])`, `last_over_time(sluice_machine_power_watts{machine="m03"}[1h])`,
+	`sum(sluice_machine_power_watts`, `sluice_machine_power_watts + on (class) sluice_machine_state`, `rate(sluice_machine_state)`, `{}`, ``, `1 +`, `foo{a="b"`,
+	`sluice_class_machines > 0`, `count(sluice_machine_power_watts > bool 3250)`, `present_over_time(sluice_machine_state[5m])`, `last_over_time(sluice_machine_power_watts{machine="m03"}[1h])`,
 }
 
 // TestAnswersAreThoseOfPrometheus sends what was recorded to Debian's Prometheus
@@ -217,7 +218,7 @@ func TestAnswersAreThoseOfPrometheus(t *testing.T) {
 		}
 		return f
 	}
-	for _, f := range []url.Values{window, {}, with("sluice_machine_up"), with("sluice_machine_up", `{class="s21"}`), with("{}"), with("foo{"), with(`{a=""}`), {"start": {"x"}}, with("sluice_nothing")} {
+	for _, f := range []url.Values{window, {}, with("sluice_machine_state"), with("sluice_machine_state", `{class="s21"}`), with("{}"), with("foo{"), with(`{a=""}`), {"start": {"x"}}, with("sluice_nothing")} {
 		same("/api/v1/labels", f, false)
 		same("/api/v1/label/machine/values", f, false)
 		same("/api/v1/label/__name__/values", f, false)

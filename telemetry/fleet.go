@@ -30,7 +30,7 @@ type machine struct {
 	// Of the readings: they end when the machine is silent.
 	power, hash, temp, uptime, errs, info open
 	// Of the machine: they end when it is gone.
-	up, state, units, busy open
+	state, units, busy open
 }
 
 // class sums up its machines, so that a look at a month of the site does not
@@ -112,11 +112,6 @@ func (f *fleet) machine(m *machine, r *site.MachineReading) {
 		}
 		f.put(o, v, name, append([]string{"machine", r.Name, "class", r.Class, "model", r.Model}, more...)...)
 	}
-	up := 1.0
-	if r.Silent {
-		up = 0
-	}
-	put(&m.up, up, MachineUp)
 	put(&m.state, states[r.State], MachineState)
 	if r.Units > 0 {
 		put(&m.units, float64(r.Units), MachineUnits)
@@ -164,7 +159,9 @@ func (f *fleet) machine(m *machine, r *site.MachineReading) {
 	} else {
 		f.end(&m.uptime)
 	}
-	put(&m.errs, float64(len(x.Errors)), MachineErrors)
+	if len(x.Errors) > 0 || m.errs.live { // most machines never have one
+		put(&m.errs, float64(len(x.Errors)), MachineErrors)
+	}
 }
 
 // coarse keeps 20 of a number's 52 bits after the point, one part in a million:
@@ -184,7 +181,7 @@ func (f *fleet) quiet(m *machine) {
 
 // drop ends all series of a machine.
 func (f *fleet) drop(m *machine) {
-	for _, o := range []*open{&m.power, &m.hash, &m.temp, &m.uptime, &m.errs, &m.info, &m.up, &m.state, &m.units, &m.busy} {
+	for _, o := range []*open{&m.power, &m.hash, &m.temp, &m.uptime, &m.errs, &m.info, &m.state, &m.units, &m.busy} {
 		f.forget(o)
 	}
 }

@@ -30,8 +30,8 @@ func (s *stats) init() {
 func (s *stats) drop(why string, n int) { s.dropped[why].Add(uint64(n)) } //nolint:gosec // a length
 func (s *stats) reopened()              { s.opened.Add(1) }
 
-func (s *stats) kept(n int, ms int64) {
-	s.recorded.Add(uint64(n)) //nolint:gosec // a length
+// reached notes the time of a whole batch.
+func (s *stats) reached(ms int64) {
 	for {
 		old := s.newest.Load()
 		if ms <= old || s.newest.CompareAndSwap(old, ms) {
