@@ -53,12 +53,13 @@ var mayImport = map[string][]string{
 // outside holds which packages may import from outside the module and the
 // standard library.
 var outside = map[string][]string{
-	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid"},
+	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},
+	"device/scan":       {"golang.org/x/time"},
 	"device/modbus":     {"github.com/simonvetter/modbus"},
 	"device/whatsminer": {"github.com/GehirnInc/crypt"},
 	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},

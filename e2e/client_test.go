@@ -100,14 +100,15 @@ type siteStatus struct {
 }
 
 type machine struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`
-	Class  string `json:"class"`
-	State  string `json:"state"`
-	Mode   string `json:"mode"`
-	Want   string `json:"want"`
-	Asleep bool   `json:"asleep_by_sluice"`
-	Error  string `json:"error"`
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Class   string `json:"class"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Mode    string `json:"mode"`
+	Want    string `json:"want"`
+	Asleep  bool   `json:"asleep_by_sluice"`
+	Error   string `json:"error"`
 }
 
 type jobRecord struct {

@@ -105,8 +105,9 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	miner := slices.IndexFunc(ms, func(m machine) bool { return m.Kind == "miner" })
 	js, err := s.jobs()
-	if err != nil || len(js) == 0 {
+	if err != nil || len(js) == 0 || miner < 0 {
 		t.Fatalf("jobs: %v, %v", js, err)
 	}
 	task := filepath.Join(t.TempDir(), "task.yaml")
@@ -135,7 +136,9 @@ func TestJSON(t *testing.T) {
 			"--real-time", "../sim/replay/data/ercot_west_2023-08.csv", "--column", "real_time_usd_per_mwh",
 			"--strike", "50", "--from", "2023-08-16", "--to", "2023-08-18",
 		},
-		"plan pivot": {"--config", pivotSite(t), "--scenarios", "20"},
+		"plan pivot":   {"--config", pivotSite(t), "--scenarios", "20"},
+		"device probe": {ms[miner].Address},
+		"device scan":  {"127.0.0.1", "--ports", ms[miner].Address[strings.LastIndex(ms[miner].Address, ":")+1:]},
 	}
 	for _, name := range jsonCommands(t, nil) {
 		args, ok := cases[name]
