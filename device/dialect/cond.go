@@ -3,6 +3,7 @@ package dialect
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,10 +19,11 @@ import (
 //	PATH isnt REGEXP     there is a value, and none matches
 //	PATH >= 1.3.4        compared number by number; also >, <, <=
 //
-// several of them joined with " and ".
+// several of them joined with " and ", and those with " or ". Within a list,
+// {key} and {n} in a regexp stand for the element's key and its number.
 type cond struct {
-	src   string
-	terms []term
+	src  string
+	alts [][]term // any of them, all of its terms
 }
 
 type term struct {
@@ -29,6 +31,7 @@ type term struct {
 	not  bool
 	op   string // "", exists, is, isnt, >=, >, <, <=
 	re   *regexp.Regexp
+	like string // of the regexp, where it holds {key} or {n}
 	ver  []int
 }
 
@@ -36,6 +39,17 @@ var operators = regexp.MustCompile(`^(.*?) +(exists|is|isnt|>=|<=|>|<)(?: +(.*))
 
 func parseCond(src string) (cond, error) {
 	c := cond{src: src}
+	for alt := range strings.SplitSeq(src, " or ") {
+		terms, err := parseTerms(alt)
+		if err != nil {
+			return c, err
+		}
+		c.alts = append(c.alts, terms)
+	}
+	return c, nil
+}
+
+func parseTerms(src string) (out []term, err error) {
 	for part := range strings.SplitSeq(src, " and ") {
 		t := term{}
 		s := strings.TrimSpace(part)
@@ -47,27 +61,30 @@ func parseCond(src string) (cond, error) {
 			switch {
 			case t.op == "exists":
 			case m[3] == "":
-				return c, fmt.Errorf("%q compares with nothing", part)
+				return nil, fmt.Errorf("%q compares with nothing", part)
 			case t.op == "is" || t.op == "isnt":
 				re, err := regexp.Compile(m[3])
 				if err != nil {
-					return c, fmt.Errorf("%q: %w", part, err)
+					return nil, fmt.Errorf("%q: %w", part, err)
 				}
 				t.re = re
+				if strings.Contains(m[3], "{key}") || strings.Contains(m[3], "{n}") {
+					t.like = m[3]
+				}
 			default:
 				if t.ver = version(m[3]); t.ver == nil {
-					return c, fmt.Errorf("%q: %q is no number or version", part, m[3])
+					return nil, fmt.Errorf("%q: %q is no number or version", part, m[3])
 				}
 			}
 		}
 		p, err := parsePath(s)
 		if err != nil {
-			return c, err
+			return nil, err
 		}
 		t.path = p
-		c.terms = append(c.terms, t)
+		out = append(out, t)
 	}
-	return c, nil
+	return out, nil
 }
 
 func (c *cond) decode(d *decoder, n ast.Node) {
@@ -81,21 +98,37 @@ func (c *cond) decode(d *decoder, n ast.Node) {
 		d.bad(n, "write it as PATH is REGEXP, PATH >= VERSION, PATH, not PATH or PATH exists", "the condition cannot be read: %v", err)
 		return
 	}
-	for i := range parsed.terms {
-		parsed.terms[i].path.at = spot(n)
-		d.paths = append(d.paths, parsed.terms[i].path)
-	}
+	d.note(parsed.paths(), spot(n))
 	*c = parsed
 }
 
 // holds reports whether all terms hold. An empty condition holds.
 func (c cond) holds(e env) bool {
-	for _, t := range c.terms {
-		if t.holds(e) == t.not {
-			return false
+	return len(c.alts) == 0 || slices.ContainsFunc(c.alts, func(terms []term) bool {
+		return !slices.ContainsFunc(terms, func(t term) bool { return t.holds(e) == t.not })
+	})
+}
+
+func (c cond) paths() []path {
+	var ps []path
+	for _, terms := range c.alts {
+		for _, t := range terms {
+			ps = append(ps, t.path)
 		}
 	}
-	return true
+	return ps
+}
+
+// regexp is the term's, with the element's key put in.
+func (t term) regexp(e env) *regexp.Regexp {
+	if t.like == "" {
+		return t.re
+	}
+	r := strings.NewReplacer("{key}", regexp.QuoteMeta(e.key), "{n}", e.number())
+	if re, err := regexp.Compile(r.Replace(t.like)); err == nil {
+		return re
+	}
+	return t.re
 }
 
 func (t term) holds(e env) bool {
@@ -108,7 +141,7 @@ func (t term) holds(e env) bool {
 		}
 		return false
 	}
-	some, match := false, false
+	some, match, re := false, false, t.regexp(e)
 	for _, n := range found {
 		s, ok := text(n.v)
 		if !ok {
@@ -119,7 +152,7 @@ func (t term) holds(e env) bool {
 		case "":
 			match = match || truth(s)
 		case "is", "isnt":
-			match = match || t.re.MatchString(s)
+			match = match || re.MatchString(s)
 		default:
 			match = match || t.compares(s)
 		}

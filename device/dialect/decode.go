@@ -73,6 +73,14 @@ func (d *decoder) badAt(at place, hint, format string, args ...any) {
 	d.mistakes = append(d.mistakes, Mistake{d.file, max(1, at.line), max(1, at.column), fmt.Sprintf(format, args...), hint})
 }
 
+// note keeps paths for the check of the whole.
+func (d *decoder) note(ps []path, at place) {
+	for _, p := range ps {
+		p.at = at
+		d.paths = append(d.paths, p)
+	}
+}
+
 func spot(n ast.Node) place {
 	switch m := n.(type) {
 	case nil:

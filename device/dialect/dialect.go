@@ -62,7 +62,9 @@ type request struct {
 	Form      string `yaml:"form"`     // json (as without it), brackets: KEY[value] in texts become objects, text: the reply is one text
 	Optional  bool   `yaml:"optional"` // a device may do without
 	Once      bool   `yaml:"once"`     // never changes while the device runs
-	at        place
+	// Else is asked instead where the firmware has no such path (404, 405, 501).
+	Else *request `yaml:"else"`
+	at   place
 }
 
 func (r *request) put(at place) { r.at = at }
@@ -107,8 +109,9 @@ type report struct {
 	Power       values     `yaml:"power"`
 	PowerSource values     `yaml:"power_source"`
 	PowerLimit  values     `yaml:"power_limit"`
-	Throttle    values     `yaml:"throttle"` // per cent of full power
-	Sleeping    []cond     `yaml:"sleeping"` // any of them
+	ChosenPower values     `yaml:"chosen_power"` // the owner's limit, where the firmware may go below it by itself
+	Throttle    values     `yaml:"throttle"`     // per cent of full power
+	Sleeping    []cond     `yaml:"sleeping"`     // any of them
 	Profile     values     `yaml:"profile"`
 	Chosen      values     `yaml:"chosen_profile"` // the owner's, where the firmware may run another for a while
 	Profiles    []profiles `yaml:"profiles"`
@@ -185,8 +188,7 @@ func (c *command) put(at place) { c.at = at }
 // of the step before is found under reply.
 type step struct {
 	request
-	If   cond     `yaml:"if"`
-	Else *request `yaml:"else"` // where the firmware has no such path (404, 405 or 501)
+	If cond `yaml:"if"`
 }
 
 var commandNames = []string{"sleep", "wake", "profile", "power", "throttle", "pools", "reboot", "locate"}
@@ -209,18 +211,10 @@ func needs(ps ...path) []string {
 func (vs values) needs() []string {
 	var ps []path
 	for _, v := range vs {
-		ps = append(ps, v.Path, v.UnitAt)
+		ps = append(ps, v.Path, v.UnitAt, v.Over)
 		ps = append(ps, v.If.paths()...)
 	}
 	return needs(ps...)
-}
-
-func (c cond) paths() []path {
-	var ps []path
-	for _, t := range c.terms {
-		ps = append(ps, t.path)
-	}
-	return ps
 }
 
 // check notes what is wrong with the whole, after each part could be read.
@@ -272,9 +266,6 @@ func (d *Dialect) check(dec *decoder, n ast.Node) {
 		}
 		for i := range c.Steps {
 			c.Steps[i].check(dec)
-			if e := c.Steps[i].Else; e != nil {
-				e.check(dec)
-			}
 		}
 	}
 	if (d.Commands["sleep"] == nil) != (d.Commands["wake"] == nil) {
@@ -299,6 +290,9 @@ func (r *request) check(dec *decoder) {
 	}
 	if _, p := r.method(); p != "" && p[0] != '/' {
 		dec.badAt(r.at, "write /"+p, "the path %q does not begin with a slash", p)
+	}
+	if r.Else != nil {
+		r.Else.check(dec)
 	}
 	if r.Via != "" && wires[r.Via] == nil {
 		dec.badAt(r.at, "", "there is no wire %q", r.Via)

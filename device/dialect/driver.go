@@ -202,17 +202,19 @@ func (d *Driver) reading(root map[string]any) sluice.Reading {
 	return r
 }
 
-// mode is the dialect's, and the power limit that this driver set where the
-// firmware has no other name for it.
+// mode is the dialect's, or the power limit that this driver set last, as long as
+// the firmware still tells it. Firmware that tells none is believed where it has no
+// profiles either.
 func (d *Driver) mode(e env) string {
 	mode := d.d.mode(e)
 	d.mu.Lock()
 	limit := d.limit
 	d.mu.Unlock()
-	if mode != sluice.ModeMine || limit == 0 {
+	if limit == 0 || mode == sluice.ModeSleep {
 		return mode
 	}
-	if p := d.d.Report.PowerLimit.number(e, power, 0); p != nil && !near(*p, float64(limit)) {
+	p := d.d.Report.PowerLimit.number(e, power, 0)
+	if (p == nil && mode != sluice.ModeMine) || (p != nil && !near(*p, float64(limit))) {
 		return mode
 	}
 	return strconv.Itoa(int(limit)) + "W"
@@ -224,6 +226,14 @@ func near(a, b float64) bool { return a-b <= 0.01*b && b-a <= 0.01*b }
 // chosen is the profile that the owner has set.
 func (d *Dialect) chosen(e env) string {
 	return cmp.Or(d.Report.Chosen.text(e), d.Report.Profile.text(e))
+}
+
+// chosenPower is the limit that the owner has set.
+func (d *Dialect) chosenPower(e env) *float64 {
+	if p := d.Report.ChosenPower.number(e, power, 0); p != nil {
+		return p
+	}
+	return d.Report.PowerLimit.number(e, power, 0)
 }
 
 func percentMode(p int) string { return strconv.Itoa(p) + "%" }
@@ -250,9 +260,7 @@ func (d *Driver) reportWith(ctx context.Context, have map[string]any) (device.Re
 	}
 	r := d.d.report(root)
 	r.Address = d.addr.String()
-	if r.Mode == sluice.ModeMine {
-		r.Mode = d.mode(env{root: root})
-	}
+	r.Mode = d.mode(env{root: root})
 	return r, nil
 }
 
@@ -317,8 +325,8 @@ func (d *Driver) Prior(ctx context.Context) (device.Prior, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, m := env{root: root}, &d.d.Report
-	p := prior{Profile: d.d.chosen(e), Throttle: d.d.throttle(e), PowerW: or(m.PowerLimit.number(e, power, 0))}
+	e := env{root: root}
+	p := prior{Profile: d.d.chosen(e), Throttle: d.d.throttle(e), PowerW: or(d.d.chosenPower(e))}
 	if c != nil && !anyHolds(c.Lost, e) {
 		for _, n := range c.Keep.find(e) {
 			if p.Pools, err = json.Marshal(n.v); err != nil {
@@ -339,7 +347,7 @@ func (d *Dialect) stateNeeds() []string {
 		ps = append(ps, c.paths()...)
 	}
 	var out []string
-	for _, list := range [][]string{needs(ps...), m.Profile.needs(), m.Chosen.needs(), m.Throttle.needs(), m.PowerLimit.needs()} {
+	for _, list := range [][]string{needs(ps...), m.Profile.needs(), m.Chosen.needs(), m.Throttle.needs(), m.PowerLimit.needs(), m.ChosenPower.needs()} {
 		for _, r := range list {
 			if !slices.Contains(out, r) {
 				out = append(out, r)

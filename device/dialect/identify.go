@@ -170,9 +170,10 @@ func (s *Set) ask(ctx context.Context, a device.Address) ([]match, error) {
 		}
 	}
 	for p, qs := range groups {
+		_, shared := groups[port{"api", p.port}]
 		go func() {
-			if _, other := groups[port{"api", p.port}]; other && p.way != "api" && !wait(ctx, headStart) {
-				return // both ways on one port: the cheaper one first
+			if shared && p.way != "api" && !wait(ctx, headStart) {
+				return // two ways on one port: the cheaper one first
 			}
 			err := p.visit(ctx, qs, func(m match) bool { return tell(answer{match: m}) })
 			tell(answer{end: true, err: err, from: p})
@@ -192,6 +193,11 @@ func (s *Set) ask(ctx context.Context, a device.Address) ([]match, error) {
 			default:
 				found = append(found, x.match)
 				best = max(best, x.m.Rank)
+				for p := range groups { // a port that answers one way has no other
+					if p.port == x.at.port && p.way != x.at.way {
+						delete(groups, p)
+					}
+				}
 				if late == nil {
 					t := time.NewTimer(patience)
 					defer t.Stop()

@@ -16,9 +16,10 @@ import (
 // in the order of their numbers.
 //
 //	summary.miner.chains.0.id   a key, an index (-1 is the last)
-//	stats.STATS.fan*            every key that matches, by their numbers
+//	stats.STATS.fan*            every key that matches, by their numbers; ? is one character
 //	pools.POOLS.URL             a key on a list is that key of each element
-//	temps[name=Chip].degrees    the elements whose name is Chip; ~ for a regexp
+//	temps[name=Chip].degrees    the elements whose name is Chip; ~ for a regexp;
+//	                            {PATH} for what stands elsewhere
 //	.url                        within a list's element; . alone is the element
 //	stats.STATS.chain_rate{n}   within a list: the number at the end of its key
 //
@@ -86,7 +87,7 @@ func parseSegment(s string) (out []segment, rest string, err error) {
 	if k == "" {
 		return nil, "", fmt.Errorf("a key is missing before %q", s)
 	}
-	seg := segment{key: k, glob: strings.Contains(k, "*"), keyed: strings.Contains(k, "{n}") || strings.Contains(k, "{key}")}
+	seg := segment{key: k, glob: strings.ContainsAny(k, "*?"), keyed: strings.Contains(k, "{n}") || strings.Contains(k, "{key}")}
 	if n, err := strconv.Atoi(k); err == nil {
 		seg.index, seg.isIndex = n, true
 	}
@@ -197,7 +198,7 @@ func (p path) find(e env) []node {
 
 func (s segment) step(out []node, n node, e env) []node {
 	if s.filter != nil {
-		return s.filter.step(out, n)
+		return s.filter.step(out, n, e)
 	}
 	key := s.key
 	if s.keyed {
@@ -269,25 +270,26 @@ func globbed(out []node, m map[string]any, pattern string) []node {
 	return out
 }
 
-// like matches a pattern in which * stands for any text.
+// like matches a pattern in which * stands for any text and ? for one character.
 func like(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return s == pattern
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	last := parts[len(parts)-1]
-	for _, p := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, p)
-		if i < 0 {
+	star, from := -1, 0
+	i, j := 0, 0
+	for j < len(s) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, from = i, j
+			i++
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+			i++
+			j++
+		case star >= 0: // let the last star take one more
+			from++
+			i, j = star+1, from
+		default:
 			return false
 		}
-		s = s[i+len(p):]
 	}
-	return strings.HasSuffix(s, last) && len(s) >= len(last)
+	return strings.Trim(pattern[i:], "*") == ""
 }
 
 var digits = regexp.MustCompile(`\d+|\D+`)
@@ -308,18 +310,22 @@ func natural(a, b string) int {
 	})
 }
 
-func (f *filter) step(out []node, n node) []node {
+func (f *filter) step(out []node, n node, e env) []node {
 	switch v := n.v.(type) {
 	case []any:
 		for i, c := range v {
 			if m, ok := c.(map[string]any); ok {
-				out = f.step(out, node{strconv.Itoa(i), m})
+				out = f.step(out, node{strconv.Itoa(i), m}, e)
 			}
 		}
 	case map[string]any:
 		c, _, ok := field(v, f.key)
 		s, text := text(c)
-		if ok && text && ((f.like != nil && f.like.MatchString(s)) || (f.like == nil && strings.EqualFold(s, f.is))) {
+		is := f.is
+		if strings.Contains(is, "{") && f.like == nil {
+			is, _ = expand(is, e, nil)
+		}
+		if ok && text && ((f.like != nil && f.like.MatchString(s)) || (f.like == nil && strings.EqualFold(s, is))) {
 			out = append(out, n)
 		}
 	}

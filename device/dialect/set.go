@@ -292,22 +292,20 @@ func (d *Driver) changes(ctx context.Context, t device.Target, was prior, e env)
 	if profile != "" && profile != d.d.chosen(e) && can("profile") {
 		out = append(out, change{"profile", map[string]any{"profile": profile}})
 	}
-	if now := m.PowerLimit.number(e, power, 0); watts > 0 && (now == nil || !near(*now, watts)) && can("power") {
+	if now := d.d.chosenPower(e); watts > 0 && (now == nil || !near(*now, watts)) && can("power") {
 		out = append(out, change{"power", map[string]any{"watts": float64(int(watts + 0.5))}})
 	}
 	if percent == 0 && held > 0 && t.Lane != device.LanePower {
 		percent = 100 // what is asked for is the whole of it
 	}
+	// Firmware that does not tell its throttle may have one; asleep it has none.
+	if t.Lane == device.LaneWake && percent == 0 && len(m.Throttle) == 0 && !anyHolds(m.Sleeping, e) {
+		percent = 100
+	}
 	if percent > 0 && percent != held && (percent != 100 || held > 0 || len(m.Throttle) == 0) && can("throttle") {
 		out = append(out, change{"throttle", map[string]any{"percent": float64(percent)}})
 	}
 	return out, nil
-}
-
-// missing reports whether the firmware has no such path.
-func missing(err error) bool {
-	var st *StatusError
-	return errors.As(err, &st) && (st.Status == 404 || st.Status == 405 || st.Status == 501)
 }
 
 // run sends a command's steps. Each reply is judged before the next.
@@ -333,9 +331,6 @@ func (d *Driver) run(ctx context.Context, c *command, root map[string]any, vars 
 		}
 		sent = true
 		v, err := d.link.do(ctx, &s.request, e, all, true)
-		if s.Else != nil && missing(err) {
-			v, err = d.link.do(ctx, s.Else, e, all, true)
-		}
 		if err != nil {
 			return err
 		}

@@ -12,12 +12,13 @@ import (
 
 // A template is a text in which {name} stands for what a command is about
 // (profile, watts, percent, on), for the address's credentials (user, password),
-// for the prior pools (pools), or for a PATH of what the device said. Values are
+// for the prior pools (pools), for the key that a list's element stands under and
+// the number at its end (key, n), or for a PATH of what the device said. Values are
 // put in after the text is taken apart and before it is encoded: no value can
 // end a string of JSON or add a part to a path.
 var braces = regexp.MustCompile(`\{([A-Za-z.][^{}"\n]*)\}`)
 
-var variables = []string{"profile", "watts", "percent", "on", "user", "password", "pools", "reply"}
+var variables = []string{"profile", "watts", "percent", "on", "user", "password", "pools", "key", "n"}
 
 func reflectOf(p any) reflect.Value { return reflect.ValueOf(p).Elem() }
 
@@ -41,6 +42,12 @@ func (d *decoder) template(n ast.Node, s string) {
 func lookup(name string, e env, vars map[string]any) (any, bool) {
 	if v, ok := vars[name]; ok {
 		return v, true
+	}
+	switch name {
+	case "key":
+		return e.key, e.key != ""
+	case "n":
+		return e.number(), e.number() != ""
 	}
 	p, err := parsePath(name)
 	if err != nil {

@@ -68,6 +68,15 @@ func unit(q quantity, s string) (to scale, ok bool) {
 	return to, ok
 }
 
+func anyUnit(s string) bool {
+	for q := range units {
+		if _, ok := unit(q, s); ok {
+			return true
+		}
+	}
+	return false
+}
+
 var numeral = regexp.MustCompile(`^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?`)
 
 // number reads a value as a number in the quantity's own unit. What stands

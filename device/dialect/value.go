@@ -20,10 +20,12 @@ type value struct {
 	Units   []string          `yaml:"unit"`
 	UnitAt  path              `yaml:"unit_at"` // where the device says the unit, such as rate_unit
 	Of      string            `yaml:"of"`      // sum, max, min, avg, count
+	Over    path              `yaml:"over"`    // by whose figure it is divided
 	Text    string            `yaml:"text"`    // a fixed text, with {PATH} replaced
 	Match   *regexp.Regexp    `yaml:"match"`   // the first group, or the match, is the value; else there is none
 	Map     map[string]string `yaml:"map"`     // from the device's word to ours; a word that is not there yields none
 	If      cond              `yaml:"if"`
+	Minus   float64           `yaml:"minus"`   // taken off the figure: boards are counted from 0 or from 1
 	NonZero bool              `yaml:"nonzero"` // 0 is what the firmware sends for none
 	at      place
 }
@@ -49,10 +51,7 @@ func (v *value) decode(d *decoder, n ast.Node) {
 		if err != nil {
 			d.bad(n, "", "the condition cannot be read: %v", err)
 		}
-		for _, t := range c.terms {
-			t.path.at = v.at
-			d.paths = append(d.paths, t.path)
-		}
+		d.note(c.paths(), v.at)
 		v.If, s = c, s[:i]
 	}
 	if i := strings.LastIndex(s, " in "); i >= 0 {
@@ -82,6 +81,11 @@ var folds = []string{"sum", "max", "min", "avg", "count"}
 func (v *value) check(d *decoder, n ast.Node) {
 	if v.Of != "" && !slices.Contains(folds, v.Of) {
 		d.bad(n, "one of "+strings.Join(folds, ", "), "%q is no way to put values together", v.Of)
+	}
+	for _, u := range v.Units {
+		if !anyUnit(u) {
+			d.bad(n, "such as TH/s, GH/s, W, kW, C, rpm, s, min, h, clock, %", "there is no unit %q", u)
+		}
 	}
 	if v.Path.src == "" && v.Text == "" {
 		d.bad(n, "give path: or text:", "this value comes from nowhere")
@@ -204,8 +208,15 @@ func (v value) numbers(e env, q quantity, hint float64) []float64 {
 		us = []string{""}
 	}
 	var out []float64
+	by := 1.0
+	if v.Over.src != "" {
+		by = 0 // without the divisor there is no figure
+		for _, n := range v.Over.find(e) {
+			by, _ = number(n.v, plain, "")
+		}
+	}
 	add := func(x float64) {
-		if sane(x, q) && (x != 0 || !v.NonZero) {
+		if x = x/by - v.Minus; sane(x, q) && (x != 0 || !v.NonZero) {
 			out = append(out, x)
 		}
 	}

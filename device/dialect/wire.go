@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -86,6 +87,9 @@ func (l *link) do(ctx context.Context, r *request, e env, vars map[string]any, w
 		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "asking " + l.addr.String(), Cause: err}
 	}
 	b, err := l.send(ctx, r, e, vars, write)
+	if r.Else != nil && missing(err) {
+		return l.do(ctx, r.Else, e, vars, write)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +107,12 @@ func (l *link) do(ctx context.Context, r *request, e env, vars map[string]any, w
 		v = brackets(v, 0)
 	}
 	return v, nil
+}
+
+// missing reports whether the firmware has no such path.
+func missing(err error) bool {
+	var st *StatusError
+	return errors.As(err, &st) && (st.Status == http.StatusNotFound || st.Status == http.StatusMethodNotAllowed || st.Status == http.StatusNotImplemented)
 }
 
 func (r *request) name() string {
