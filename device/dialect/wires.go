@@ -14,8 +14,7 @@ import (
 )
 
 // whatsminerV2 is MicroBT's older wire: reads are plain, commands encrypted. A
-// command's body is its parameters, which the firmware takes as texts only. A star
-// in a command's name stands for the parameter: set_*_power.
+// command's body is its parameters, which the firmware takes as texts only.
 type whatsminerV2 struct{ c *whatsminer.V2 }
 
 func newWhatsminerV2(a device.Address) Wire { return whatsminerV2{whatsminer.NewV2(a)} }
@@ -31,39 +30,35 @@ func (w whatsminerV2) Call(ctx context.Context, q Request) ([]byte, error) {
 		}
 		return b, err
 	}
-	command := q.Command
-	if q.Parameter != "" {
-		if strings.Trim(q.Parameter, "abcdefghijklmnopqrstuvwxyz") != "" {
-			return nil, unknownProfile(q.Parameter)
-		}
-		command = strings.Replace(command, "*", q.Parameter, 1)
-	}
-	params := map[string]any{}
-	body, _ := q.Body.(map[string]any)
-	for k, v := range body {
-		if s, ok := text(v); ok {
-			params[k] = s
-		}
-	}
-	return w.c.Write(ctx, command, params)
+	params, _ := texts(q.Body).(map[string]any)
+	return w.c.Write(ctx, q.Command, params)
 }
 
-func unknownProfile(name string) error {
-	return &sluice.Error{
-		Kind: sluice.Invalid, Msg: "setting a profile",
-		Cause: &device.RefusedError{Why: "there is no profile " + strconv.Quote(name)},
+// texts turns the figures of an object into texts; anything else stays as it is.
+func texts(body any) any {
+	m, ok := body.(map[string]any)
+	if !ok {
+		return body
 	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if s, ok := text(v); ok {
+			out[k] = s
+		}
+	}
+	return out
 }
 
 // whatsminerV3 is MicroBT's newer wire: frames, with a sign on each command. The
-// body is the parameter, of any type.
+// body is the parameter, of any type; within an object the firmware reads texts,
+// whatever its manual says.
 type whatsminerV3 struct{ c *whatsminer.V3 }
 
 func newWhatsminerV3(a device.Address) Wire { return whatsminerV3{whatsminer.NewV3(a)} }
 
 func (w whatsminerV3) Call(ctx context.Context, q Request) ([]byte, error) {
 	if q.Write {
-		return w.c.Write(ctx, q.Command, q.Body)
+		return w.c.Write(ctx, q.Command, texts(q.Body))
 	}
 	return w.c.Read(ctx, q.Command, q.Body)
 }
