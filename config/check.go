@@ -84,6 +84,7 @@ func (d *decoder) check(c *Config) {
 	d.checkReserves(c, classes)
 	d.checkFeeds(c)
 	d.checkServer(c)
+	d.checkTelemetry(c.Telemetry)
 	d.checkHistory(c)
 	d.checkPivot(c, classes)
 	if len(c.Machines) == 0 && len(c.Hosts) == 0 {

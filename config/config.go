@@ -29,6 +29,8 @@ type Config struct {
 	Alarms   Alarms    `yaml:"alarms"`
 	Server   Server    `yaml:"server"`
 
+	Telemetry Telemetry `yaml:"telemetry"`
+
 	// Warnings are what is allowed but probably not wanted.
 	Warnings []Mistake `yaml:"-"`
 	// Dir is the folder of the file; relative paths in it start there.
@@ -181,6 +183,27 @@ type Alarms struct {
 type Server struct {
 	Listen    string `yaml:"listen"`     // default 127.0.0.1:8420
 	TokenFile string `yaml:"token_file"` // required where Listen is not loopback; absolute after Load
+}
+
+// Telemetry is the history of readings.
+type Telemetry struct {
+	Enabled     string      `yaml:"enabled"`     // yes (default) or no
+	Retention   Duration    `yaml:"retention"`   // default 720h
+	MaxGB       float64     `yaml:"max_gb"`      // of its blocks on disk, default 20; 0: no bound
+	MinFreeGB   float64     `yaml:"min_free_gb"` // left free on the disk, default 1
+	RemoteWrite RemoteWrite `yaml:"remote_write"`
+}
+
+// On says whether readings are kept.
+func (t Telemetry) On() bool { return t.Enabled != "no" }
+
+// RemoteWrite is a receiver of Prometheus remote write.
+type RemoteWrite struct {
+	URL      string   `yaml:"url"` // empty: none
+	Token    Secret   `yaml:"token"`
+	User     string   `yaml:"user"`
+	Password Secret   `yaml:"password"`
+	Backlog  Duration `yaml:"backlog"` // default 2h
 }
 
 // Power is watts, written as 14MW, 3250W or 2.5 kW.

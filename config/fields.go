@@ -61,18 +61,19 @@ var port = []float64{0, 65535}
 
 // fields describes every field of every struct, by Type.key.
 var fields = map[string]field{
-	"Config.site":     {doc: "What holds for the whole site: one grid connection, one jurisdiction.", need: true},
-	"Config.nodes":    {doc: "The power tree: the connection, its feeders and PDUs, each with its limit. Exactly one node has no parent.", need: true},
-	"Config.meters":   {doc: "Meters that measure the power into a node."},
-	"Config.classes":  {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
-	"Config.machines": {doc: "The miners, one by one or by ranges of addresses."},
-	"Config.hosts":    {doc: "The compute hosts that run AI jobs."},
-	"Config.reserves": {doc: "What the grid pays for load that it may drop at once: miners that run stand ready for it."},
-	"Config.feeds":    {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
-	"Config.history":  {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
-	"Config.pivot":    {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
-	"Config.alarms":   {doc: "Where alarms go besides the page and the log."},
-	"Config.server":   {doc: "Where the API and the dashboard are served."},
+	"Config.site":      {doc: "What holds for the whole site: one grid connection, one jurisdiction.", need: true},
+	"Config.nodes":     {doc: "The power tree: the connection, its feeders and PDUs, each with its limit. Exactly one node has no parent.", need: true},
+	"Config.meters":    {doc: "Meters that measure the power into a node."},
+	"Config.classes":   {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
+	"Config.machines":  {doc: "The miners, one by one or by ranges of addresses."},
+	"Config.hosts":     {doc: "The compute hosts that run AI jobs."},
+	"Config.reserves":  {doc: "What the grid pays for load that it may drop at once: miners that run stand ready for it."},
+	"Config.feeds":     {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
+	"Config.history":   {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
+	"Config.pivot":     {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
+	"Config.alarms":    {doc: "Where alarms go besides the page and the log."},
+	"Config.telemetry": {doc: "The history of readings: what is kept, and where else it goes."},
+	"Config.server":    {doc: "Where the API and the dashboard are served."},
 
 	"Site.name":                   {doc: "The site's name.", need: true, form: "name"},
 	"Site.region":                 {doc: "The jurisdiction as ISO 3166-2, for residency and carbon.", form: "region"},
@@ -232,6 +233,18 @@ var fields = map[string]field{
 	"Conversion.backup_usd_per_mwh":        {doc: "What energy from these costs.", between: []float64{0, 1e5}},
 
 	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},
+
+	"Telemetry.enabled":      {doc: "Whether readings are kept, for charts and Grafana.", def: "yes", enum: []string{"yes", "no"}},
+	"Telemetry.retention":    {doc: "How long they are kept; 720h are thirty days.", def: "720h", between: []float64{2 * 3600, 20 * 366 * 86400}},
+	"Telemetry.max_gb":       {doc: "The most disk space that they take, in GB: then the oldest go. 0 means no bound. A thousand machines take about 4 GB in 30 days.", def: "20", between: []float64{0, 1e6}},
+	"Telemetry.min_free_gb":  {doc: "The disk space that is left to others, in GB: when less is free, no readings are kept.", def: "1", between: []float64{0, 1e6}},
+	"Telemetry.remote_write": {doc: "A Prometheus, Mimir, Thanos or the like that gets all readings too."},
+
+	"RemoteWrite.url":      {doc: "The receiver's address, such as https://metrics.example/api/v1/write.", form: "url"},
+	"RemoteWrite.token":    {doc: "The bearer token: env:NAME or file:PATH."},
+	"RemoteWrite.user":     {doc: "The user, where the receiver asks for one instead of a token."},
+	"RemoteWrite.password": {doc: "The password: env:NAME or file:PATH."},
+	"RemoteWrite.backlog":  {doc: "How far sending may fall behind; what is older is not sent any more.", def: "2h", between: []float64{60, 366 * 86400}},
 
 	"Server.listen":     {doc: "host:port of the API and the dashboard.", def: "127.0.0.1:8420"},
 	"Server.token_file": {doc: "A file with the token that callers must show. Needed where listen is not a loopback address. Relative to this file."},

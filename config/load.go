@@ -72,6 +72,8 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	w := &c.Telemetry.RemoteWrite
+	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)
 }
 
 // Parse checks and completes a configuration; file is its name in the mistakes.

@@ -50,7 +50,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 // must load before it can ask for the token), its parts, and the description of
 // the API.
 func open(path string) bool {
-	return path != "/metrics" && path != "/api" && !strings.HasPrefix(path, "/api/")
+	return path != "/metrics" && path != "/api" && !strings.HasPrefix(path, "/api/") &&
+		path != queryPrefix && !strings.HasPrefix(path, queryPrefix+"/")
 }
 
 // refuse returns why the request may not come in, or nil.
@@ -115,7 +116,11 @@ func jsonOnly(r *http.Request) *Problem {
 	if ct == "" && r.ContentLength == 0 {
 		return nil
 	}
-	if t, _, err := mime.ParseMediaType(ct); err != nil || t != "application/json" {
+	t, _, err := mime.ParseMediaType(ct)
+	if err == nil && t == "application/x-www-form-urlencoded" && strings.HasPrefix(r.URL.Path, queryPrefix+"/") {
+		return nil // Prometheus' API takes queries so, and there is nothing there to change
+	}
+	if err != nil || t != "application/json" {
 		return newProblem(http.StatusUnsupportedMediaType, "the body must be JSON", "send Content-Type: application/json")
 	}
 	return nil

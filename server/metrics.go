@@ -20,6 +20,8 @@ import (
 // process.
 func (s *Server) metrics() http.Handler {
 	reg := prometheus.NewRegistry()
+	s.figures = reg
+	reg.MustRegister(s.o.Figures...)
 	reg.MustRegister(
 		siteFigures{site: s.o.Site, now: s.o.Now, version: s.o.Version},
 		s.turns,
@@ -33,6 +35,9 @@ func (s *Server) metrics() http.Handler {
 		MaxRequestsInFlight: 8,
 	})
 }
+
+// Gatherer gathers what /metrics shows, for whoever records it.
+func (s *Server) Gatherer() prometheus.Gatherer { return s.figures }
 
 // siteFigures reads the site when it is scraped. All figures of a scrape are of
 // one Status, so that they agree with each other, and cost nothing in between.

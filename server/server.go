@@ -18,6 +18,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options describe a server. Site and Now are required; without Jobs, Books or
@@ -28,6 +29,10 @@ type Options struct {
 	Books  Books
 	Backup Backup
 	Now    func() time.Time // site time
+	// Query answers Prometheus' HTTP API below /prometheus; nil: 503. It only reads.
+	Query http.Handler
+	// Figures are shown on /metrics besides the site's own.
+	Figures []prometheus.Collector
 
 	Page    fs.FS  // the built dashboard; nil or without index.html: a page says how to build it
 	Token   string // bearer token that callers must show; empty: loopback callers only
@@ -52,6 +57,7 @@ type Server struct {
 	api     huma.API
 	spec    []byte // the OpenAPI document
 	turns   *turns // what took how long
+	figures *prometheus.Registry
 	streams chan struct{}
 	stop    context.Context // ends the streams
 	halt    context.CancelFunc
@@ -95,6 +101,7 @@ func New(o Options) (*Server, error) {
 	s.spec = spec
 	s.mux.HandleFunc("GET /openapi.json", s.openAPI)
 	s.mux.Handle("GET /metrics", s.metrics())
+	s.mux.Handle(queryPrefix+"/", s.query())
 	s.mux.HandleFunc("GET /healthz", health)
 	s.mux.HandleFunc("/", s.page)
 	return s, nil

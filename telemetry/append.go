@@ -183,6 +183,8 @@ func (d *DB) mend() error {
 		return err
 	}
 	d.failedAt = time.Time{}
-	d.stats.reopened()
+	if d.gen > 1 { // only open writes it, under appendMu
+		d.stats.reopened()
+	}
 	return nil
 }

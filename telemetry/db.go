@@ -33,6 +33,10 @@ type Options struct {
 	// memory: a clock that runs faster than the wall's needs longer ones.
 	Block time.Duration
 	Log   *slog.Logger // nil: nothing
+	// Later makes Open return before the database is open: Ready, or the first
+	// batch, opens it, and tries again where that fails. After a crash it takes
+	// seconds, for which a site must not wait.
+	Later bool
 
 	// Free returns the bytes that are free where Dir lies; nil asks the system.
 	Free func(dir string) (int64, error)
@@ -92,10 +96,21 @@ func Open(o Options) (*DB, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, broken("making its folder", err)
 	}
+	if o.Later {
+		d.failedAt = time.Unix(1, 0) // long ago: it may be opened at once
+		return d, nil
+	}
 	if err := d.open(); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// Ready opens the database where that is to be done, and says why it cannot.
+func (d *DB) Ready() error {
+	d.appendMu.Lock()
+	defer d.appendMu.Unlock()
+	return d.mend()
 }
 
 func broken(what string, err error) error {

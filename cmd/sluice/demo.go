@@ -68,6 +68,7 @@ func demoParts(ctx context.Context, f upFlags, db *store.DB) (*parts, error) {
 	}
 	p := &parts{clock: sluice.NewClock(start, f.speed), tick: 250 * time.Millisecond}
 	p.poll = max(4*time.Second, p.clock.Wall(10*time.Second))
+	p.telemetry = demoTelemetry()
 	v := &virtual{p: p, db: db, origin: origin, instant: f.instant}
 	if err := v.build(); err != nil {
 		v.close()

@@ -76,9 +76,11 @@ type parts struct {
 	// from, in a currency of which one is usdPer USD.
 	recorded map[feed.Quantity]history.Spec
 	usdPer   float64
-	tick     time.Duration // wall time of a turn
-	poll     time.Duration // wall time of a sweep over all machines
-	banner   string
+	// telemetry is what is kept of the readings.
+	telemetry config.Telemetry
+	tick      time.Duration // wall time of a turn
+	poll      time.Duration // wall time of a sweep over all machines
+	banner    string
 	// background runs with the site until ctx ends: feeding it virtual work.
 	background func(ctx context.Context, s *running)
 	attach     func(s *running) error // once the compute service is there
@@ -95,6 +97,7 @@ type running struct {
 	jobs    *compute.Service
 	outlook *outlook
 	db      *store.DB
+	records *recorder // nil: none
 	log     *slog.Logger
 }
 
@@ -269,6 +272,9 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 		return nil, err
 	}
 	r.site = s
+	if r.records, err = newRecorder(p, db.Dir(), log); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -278,13 +284,16 @@ func (r *running) serve(ctx context.Context, l net.Listener, token string, out i
 	if !built {
 		page = nil
 	}
+	defer r.records.close()
 	srv, err := server.New(server.Options{
 		Site: r.site, Jobs: jobDesk{r}, Books: books{r.db}, Backup: r.db.Backup,
 		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log,
+		Query: r.records.handler(), Figures: r.records.figures(),
 	})
 	if err != nil {
 		return err
 	}
+	r.records.watch(srv.Gatherer())
 	// The site stops before the API does, so that nobody is told of a site that
 	// stands still; jobs get their grace in between.
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -324,6 +333,9 @@ func (r *running) loops(ctx context.Context) {
 	)
 	if p.options.Webhook != "" {
 		tasks = append(tasks, func(ctx context.Context) { sendAlarms(ctx, r.site, p.options.Webhook, p.options.Name, r.log) })
+	}
+	if r.records != nil {
+		tasks = append(tasks, func(ctx context.Context) { r.records.run(ctx, r.site) })
 	}
 	if p.background != nil {
 		tasks = append(tasks, func(ctx context.Context) { p.background(ctx, r) })
