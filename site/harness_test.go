@@ -56,6 +56,7 @@ type worldSpec struct {
 	executor func(*hosts.Executor) compute.Executor
 	books    *noBooks
 	reserves []site.ReserveSpec
+	sensors  []site.SensorSpec
 	pays     map[string]func(time.Time) float64 // what each reserve pays, where the feed knows
 	expect   func(time.Time, int) []float64
 }
@@ -236,6 +237,7 @@ func (w *world) open() {
 		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true,
 	}
 	o.Nodes = []site.NodeSpec{{Name: "site", Limit: w.spec.limit}, {Name: "a", Parent: "site", Limit: w.spec.feederA}, {Name: "b", Parent: "site"}}
+	o.Sensors = w.spec.sensors
 	o.Reserves, o.Expect = w.spec.reserves, w.spec.expect
 	if w.spec.meters {
 		o.Nodes[0].Meter, o.Nodes[1].Meter = meter{w, "site"}, meter{w, "a"}

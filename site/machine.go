@@ -16,6 +16,7 @@ type node struct {
 	meterAt time.Time
 	pending sluice.Watts // increases under way that the meter may not show yet
 	resid   sluice.Watts // meter less the sum of readings, smoothed, when all is quiet
+	drift   drift        // of what nobody accounts for
 }
 
 // path calls f for the node and all above it.

@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice"
@@ -73,6 +74,9 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 // has says whether what an alarm is about is still part of the site: nothing else
 // would end the alarm of a machine that was sold.
 func (s *Site) has(a Alarm, now time.Time) bool {
+	if strings.HasPrefix(a.Subject, sensorSubject) {
+		return s.hasSensor(a.Subject)
+	}
 	switch a.Name {
 	case "machine-silent", "machine-came-back", "command-ignored", "command-refused":
 		return s.minerBy[a.Subject] != nil
@@ -81,7 +85,7 @@ func (s *Site) has(a Alarm, now time.Time) bool {
 		return err == nil && !j.State.Ended()
 	case "over-limit":
 		return s.nodeBy[a.Subject] != nil
-	case "meter-silent":
+	case "meter-silent", residualDrift:
 		n := s.nodeBy[a.Subject]
 		return n != nil && n.spec.Meter != nil
 	case "feed-stale":

@@ -64,6 +64,10 @@ type Options struct {
 	Classes []ClassSpec
 	Miners  []MinerSpec
 	Hosts   []HostClass
+	// Sensors tell what nothing is controlled by.
+	Sensors []SensorSpec
+	// Balance says when a residual of the balance is worth an alarm.
+	Balance BalanceOptions
 	// Reserves are what may be sold of the load that can be dropped.
 	Reserves []ReserveSpec
 
@@ -118,6 +122,7 @@ type Site struct {
 	minerBy  map[string]*miner
 	hosts    []*hostClass
 	hostNode map[string]*node
+	sensors  []*sensor
 	pins     map[string]Pin
 
 	orders      []*curtailment
@@ -261,6 +266,9 @@ func (s *Site) build() error {
 		}
 		s.classes = append(s.classes, x)
 		s.classBy[c.Name] = x
+	}
+	if err := s.buildSensors(); err != nil {
+		return err
 	}
 	if err := s.buildReserves(); err != nil {
 		return err

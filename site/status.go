@@ -76,6 +76,7 @@ func (s *Site) publish(now time.Time) {
 			LimitKW: s.limitAt(n, now).KW(), LoadKW: w.KW(), Metered: n.spec.Meter != nil,
 		})
 	}
+	st.Balance, st.Sensors = s.balances(now), s.sensorViews(now)
 	for _, x := range s.miners {
 		st.Machines[x.state(now, s.o.MaxReadingAge)]++
 	}

@@ -35,6 +35,8 @@ type Status struct {
 	Machines             map[string]int `json:"machines"` // state → count, see Machine.State
 	Jobs                 map[string]int `json:"jobs"`     // state → count
 	Nodes                []Node         `json:"nodes"`
+	Balance              []Balance      `json:"balance"` // of the nodes whose meters answer
+	Sensors              []Sensor       `json:"sensors"`
 	Feeds                []Feed         `json:"feeds"`
 	Alarms               []Alarm        `json:"alarms"`         // open ones, the gravest first
 	Curtailments         []Curtailment  `json:"curtailments"`   // in force or coming
