@@ -26,7 +26,7 @@ type Driver struct {
 
 	mu    sync.Mutex
 	fixed map[string]any // replies that never change
-	limit sluice.Watts   // the power limit that this driver set last, 0 for none
+	held  held           // what this driver set last
 }
 
 var (
@@ -202,24 +202,6 @@ func (d *Driver) reading(root map[string]any) sluice.Reading {
 	return r
 }
 
-// mode is the dialect's, or the power limit that this driver set last, as long as
-// the firmware still tells it. Firmware that tells none is believed where it has no
-// profiles either.
-func (d *Driver) mode(e env) string {
-	mode := d.d.mode(e)
-	d.mu.Lock()
-	limit := d.limit
-	d.mu.Unlock()
-	if limit == 0 || mode == sluice.ModeSleep {
-		return mode
-	}
-	p := d.d.Report.PowerLimit.number(e, power, 0)
-	if (p == nil && mode != sluice.ModeMine) || (p != nil && !near(*p, float64(limit))) {
-		return mode
-	}
-	return strconv.Itoa(int(limit)) + "W"
-}
-
 // near allows for a firmware that rounds watts.
 func near(a, b float64) bool { return a-b <= 0.01*b && b-a <= 0.01*b }
 
@@ -265,10 +247,14 @@ func (d *Driver) reportWith(ctx context.Context, have map[string]any) (device.Re
 }
 
 // Profiles lists the firmware's operating points by rising power; those without
-// power or hashrate are left out, because they cannot be planned with.
+// power or hashrate are left out, because they cannot be planned with. A dialect
+// without profiles has none, and no error.
 func (d *Driver) Profiles(ctx context.Context) ([]sluice.Mode, error) {
 	if p, ok := d.hook.(device.Profiler); ok {
 		return p.Profiles(ctx)
+	}
+	if d.hook != nil || d.d.Commands["profile"] == nil {
+		return nil, nil
 	}
 	list, err := d.profiles(ctx)
 	if err != nil {

@@ -175,12 +175,7 @@ func (d *Driver) apply(ctx context.Context, t device.Target, was prior) error {
 			return err
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.limit = 0
-	if t.Lane == device.LanePower {
-		d.limit = t.Power
-	}
+	d.hold(t, e)
 	return nil
 }
 
