@@ -88,9 +88,9 @@ func (m *report) temps(e env, bs []device.Board) (chip *float64, board []float64
 		chip = &x
 	}
 	board = m.BoardTemps.numbers(e, temp, 0)
-	given := len(board) > 0
+	given, told := len(board) > 0, chip != nil
 	for _, b := range bs {
-		if m.ChipTemp == nil && b.ChipTempC != nil && (chip == nil || *b.ChipTempC > *chip) {
+		if !told && b.ChipTempC != nil && (chip == nil || *b.ChipTempC > *chip) {
 			x := *b.ChipTempC
 			chip = &x
 		}

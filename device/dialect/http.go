@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
@@ -60,8 +60,7 @@ type web struct {
 	user, password string
 	auth           auth
 
-	mu    sync.Mutex // guards token; one login at a time
-	token string
+	token atomic.Pointer[string]
 }
 
 func newWeb(a device.Address, d *Dialect) *web {
@@ -146,11 +145,8 @@ func (w *web) credentials(ctx context.Context, write bool) ([2]string, error) {
 			return w.header(w.password), nil
 		}
 	case "bearer":
-		w.mu.Lock()
-		token := w.token
-		w.mu.Unlock()
-		if token != "" {
-			return w.header(token), nil
+		if token := w.token.Load(); token != nil {
+			return w.header(*token), nil
 		}
 		if write { // reads are often free; a write would only be sent twice
 			return w.login(ctx, "")
@@ -167,14 +163,12 @@ func (w *web) header(token string) [2]string {
 	return [2]string{name, w.auth.Prefix + token}
 }
 
-// login gets a new token, unless somebody did since the failed one.
+// login gets a new token, unless somebody did since the failed one. It holds no
+// lock: a login that hangs must not hold up those who have a token.
 func (w *web) login(ctx context.Context, failed string) ([2]string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.token != "" && w.auth.Prefix+w.token != failed {
-		return w.header(w.token), nil
+	if token := w.token.Load(); token != nil && w.auth.Prefix+*token != failed {
+		return w.header(*token), nil
 	}
-	w.token = ""
 	vars := map[string]any{"user": w.user, "password": w.password}
 	method, path := w.auth.Login.method()
 	tree, _ := expandTree(w.auth.Login.Body, env{}, vars)
@@ -202,7 +196,7 @@ func (w *web) login(ctx context.Context, failed string) ([2]string, error) {
 	if token == "" || strings.ContainsAny(token, "\r\n\x00") {
 		return [2]string{}, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply to the login has no token"}
 	}
-	w.token = token
+	w.token.Store(&token)
 	return w.header(token), nil
 }
 
