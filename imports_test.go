@@ -37,11 +37,13 @@ var mayImport = map[string][]string{
 
 	// Drivers, feeds and executors know their contract and nothing of each other;
 	// device/cgminer is the wire that two dialects share, device/mapfile reads the
-	// files that describe meters and PDUs.
-	"device/…": {".", "device", "device/cgminer", "device/mapfile"},
+	// files that describe meters and PDUs, broker is the connection that MQTT's
+	// readings and orders share.
+	"broker":   {".", "device"},
+	"device/…": {".", "broker", "device", "device/cgminer", "device/mapfile"},
 	// Dialects are data; hooks.go lists the drivers in Go that some of them need.
 	"device/dialect": {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
-	"feed/…":         {".", "feed"},
+	"feed/…":         {".", "broker", "feed"},
 	"forecast/…":     {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":      {".", "compute"},
 	"sim/hosts":      {".", "compute"},
@@ -53,6 +55,7 @@ var mayImport = map[string][]string{
 // outside holds which packages may import from outside the module and the
 // standard library.
 var outside = map[string][]string{
+	"broker":          {"github.com/eclipse/paho.mqtt.golang"},
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
