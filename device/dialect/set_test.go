@@ -8,6 +8,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	for _, f := range firmwares {
-		t.Run(f.name, func(t *testing.T) { devicetest.Run(t, f.device) })
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			devicetest.Run(t, f.device)
+		})
 	}
 }
