@@ -162,7 +162,11 @@ func (d *Dialect) all() []string {
 // algorithm is not SHA-256 has no hashrate here: it would be counted as money.
 func (d *Driver) Read(ctx context.Context) (sluice.Reading, error) {
 	if d.hook != nil {
-		return d.hook.Read(ctx)
+		r, err := d.hook.Read(ctx)
+		if algorithmOf("", r.Model, d.d.Algorithm) != sha256d {
+			r.HashRate, r.HasHashRate = 0, false
+		}
+		return r, err
 	}
 	names := d.d.Reading
 	if len(names) == 0 {
