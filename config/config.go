@@ -31,10 +31,15 @@ type Config struct {
 
 	Telemetry Telemetry `yaml:"telemetry"`
 
+	// Dialects is a folder with firmwares of the operator's own.
+	Dialects string `yaml:"dialects"`
+
 	// Warnings are what is allowed but probably not wanted.
 	Warnings []Mistake `yaml:"-"`
 	// Dir is the folder of the file; relative paths in it start there.
 	Dir string `yaml:"-"`
+
+	read *decoder `yaml:"-"` // where everything stands in the file; nil where there is none
 }
 
 // Site is what holds for the whole of it.
@@ -94,7 +99,7 @@ type Mode struct {
 type Machine struct {
 	Name     string `yaml:"name"` // with a range, a prefix
 	Class    string `yaml:"class"`
-	Driver   string `yaml:"driver"`  // antminer, luxos
+	Driver   string `yaml:"driver"`  // the name of a dialect; see CheckDrivers
 	Address  string `yaml:"address"` // host, host:port, or a range 10.0.1.10-10.0.1.250
 	APIPort  int    `yaml:"api_port"`
 	WebPort  int    `yaml:"web_port"`

@@ -67,6 +67,7 @@ var fields = map[string]field{
 	"Config.classes":   {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
 	"Config.machines":  {doc: "The miners, one by one or by ranges of addresses."},
 	"Config.hosts":     {doc: "The compute hosts that run AI jobs."},
+	"Config.dialects":  {doc: "A folder with firmwares of your own, beside those that Sluice knows: docs/writing-a-driver.md."},
 	"Config.reserves":  {doc: "What the grid pays for load that it may drop at once: miners that run stand ready for it."},
 	"Config.feeds":     {doc: "Where prices, the bitcoin network's figures and curtailment orders come from. The first feed with a fresh value of a quantity counts."},
 	"Config.history":   {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
@@ -115,7 +116,7 @@ var fields = map[string]field{
 
 	"Machine.name":     {doc: "The machine's name; with a range of addresses a prefix, to which the address's end is added.", need: true, form: "name"},
 	"Machine.class":    {doc: "The class that it belongs to.", need: true},
-	"Machine.driver":   {doc: "The dialect that its firmware speaks.", need: true, enum: []string{"antminer", "luxos"}},
+	"Machine.driver":   {doc: "The dialect that its firmware speaks, as `sluice device scan` tells it.", need: true, form: "name"},
 	"Machine.address":  {doc: "host, host:port or a range such as 10.0.1.10-10.0.1.250. The port is that of the API with luxos, of the web interface with antminer.", need: true},
 	"Machine.api_port": {doc: "The port of the TCP API, 0 for the firmware's own.", def: "0", between: port},
 	"Machine.web_port": {doc: "The port of the web interface, 0 for the firmware's own.", def: "0", between: port},

@@ -72,6 +72,7 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	abs(&c.Dialects)
 	w := &c.Telemetry.RemoteWrite
 	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)
 }
@@ -94,6 +95,7 @@ func Parse(data []byte, file string) (*Config, error) {
 	}
 	d.rest(c)
 	c.Warnings = sorted(d.warnings)
+	c.read = d
 	return c, nil
 }
 

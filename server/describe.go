@@ -38,6 +38,8 @@ var objects = map[string]string{
 	"Shed": "Load confirmed gone", "Preview": "What an order would do", "PreviewShed": "One line of a preview, in the order of shedding",
 	"Sample": "One point of the site's history", "Job": "A piece of AI work", "ErrorModel": "A problem, RFC 9457",
 	"ErrorDetail": "One part of a problem", "Order": "A curtailment to order", "PinOrder": "A pin to set", "TaskOrder": "A task to submit",
+	"PowerBalance": "Where the power into a metered node goes: meter = mining + AI + cooling and losses + residual",
+	"Sensor":       "What a sensor told last", "SensorValue": "One value of a sensor",
 	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
 }
 
@@ -64,6 +66,12 @@ var properties = map[string]string{
 	"reserve_usd": "Revenue of load that stood ready, in US dollars", "Status.reserves": "What load stands ready for",
 	"Reserve.planned_kw": "What the newest plan keeps ready, in kilowatts", "Reserve.ready_kw": "What of it the readings show, and what is paid, in kilowatts",
 	"Reserve.usd_per_mw_h": "Price, in US dollars for a megawatt that stands ready for an hour", "Reserve.usd_per_hour": "What is ready earns, in US dollars per hour",
+	"Status.balance": "Where the power goes, of the nodes whose meters answer", "Status.sensors": "Sensors and what they told last",
+	"PowerBalance.mining_kw": "At the miners' plugs by their readings, in kilowatts", "PowerBalance.ai_kw": "At the hosts' plugs, in kilowatts",
+	"PowerBalance.cooling_losses_kw": "What the site's overhead says that mining and AI cost on top, in kilowatts",
+	"PowerBalance.residual_kw":       "What nobody accounts for, in kilowatts; negative where the readings say more than the meter",
+	"Sensor.stale":                   "Older than readings may be, or never heard of", "Sensor.values": "Its values",
+	"SensorValue.quantity": "What is measured", "SensorValue.unit": "Unit of the value", "SensorValue.value": "The value, in its unit",
 	"Status.forecast": "What is expected of the price of power", "Forecast.ready": "Whether plans use it; else the price in force, drawn toward the day-ahead price, counts",
 	"Forecast.learned_days": "Days of known prices that it has learned from and that count", "Forecast.learned_from": "Start of the first known price",
 	"Forecast.learned_to": "End of the newest known price", "Forecast.next_usd_per_mwh": "Expected of the site's next interval, in US dollars per megawatt-hour; 0 while not ready",

@@ -8,9 +8,9 @@ import (
 	"sluice"
 )
 
-// Balance is where the power into a metered node goes: meter = mining + AI +
+// PowerBalance is where the power into a metered node goes: meter = mining + AI +
 // cooling and losses + residual.
-type Balance struct {
+type PowerBalance struct {
 	Node            string  `json:"node"`
 	MeterKW         float64 `json:"meter_kw"`
 	MiningKW        float64 `json:"mining_kw"`         // at the miners' plugs, by their readings
@@ -79,8 +79,8 @@ func (d *drift) judge(meter sluice.Watts, o BalanceOptions, now time.Time, stood
 
 // balances draws up the balance of each node whose meter is fresh, and raises or
 // ends the alarm of its residual. The caller holds s.mu.
-func (s *Site) balances(now time.Time) []Balance {
-	out := []Balance{}
+func (s *Site) balances(now time.Time) []PowerBalance {
+	out := []PowerBalance{}
 	var draws map[*node]*draw
 	for _, n := range s.nodes {
 		if n.spec.Meter == nil {
@@ -113,7 +113,7 @@ func (s *Site) balances(now time.Time) []Balance {
 			fmt.Sprintf("%.1f kW of the meter's %.1f kW are nobody's for %s and more (mining %.1f, AI %.1f, cooling and losses %.1f)",
 				n.drift.smooth/1000, n.meter.KW(), o.For, d.mining.KW(), d.ai.KW(), losses.KW()),
 			"look for load that is not in the configuration, for a meter or transformers that are off, or set site.overhead to what cooling takes now")
-		out = append(out, Balance{
+		out = append(out, PowerBalance{
 			Node: n.spec.Name, MeterKW: n.meter.KW(), MiningKW: d.mining.KW(), AIKW: d.ai.KW(), CoolingLossesKW: losses.KW(),
 			ResidualKW: residual.KW(), SmoothedKW: n.drift.smooth / 1000,
 		})

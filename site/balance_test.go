@@ -9,7 +9,7 @@ import (
 	"sluice/site"
 )
 
-func balanceOf(w *world, node string) site.Balance {
+func balanceOf(w *world, node string) site.PowerBalance {
 	w.t.Helper()
 	for _, b := range w.site.Status().Balance {
 		if b.Node == node {
@@ -17,7 +17,7 @@ func balanceOf(w *world, node string) site.Balance {
 		}
 	}
 	w.t.Fatalf("no balance of %s in %+v", node, w.site.Status().Balance)
-	return site.Balance{}
+	return site.PowerBalance{}
 }
 
 // meter = mining + AI + cooling and losses + residual, to the last watt, and all

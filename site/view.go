@@ -35,7 +35,7 @@ type Status struct {
 	Machines             map[string]int `json:"machines"` // state → count, see Machine.State
 	Jobs                 map[string]int `json:"jobs"`     // state → count
 	Nodes                []Node         `json:"nodes"`
-	Balance              []Balance      `json:"balance"` // of the nodes whose meters answer
+	Balance              []PowerBalance `json:"balance"` // of the nodes whose meters answer
 	Sensors              []Sensor       `json:"sensors"`
 	Feeds                []Feed         `json:"feeds"`
 	Alarms               []Alarm        `json:"alarms"`         // open ones, the gravest first

@@ -50,7 +50,7 @@ type checked struct {
 }
 
 func configCheck(w io.Writer, file string, asJSON bool) error {
-	c, err := config.Load(file)
+	c, err := loadConfig(file)
 	mistakes, listed := errors.AsType[config.Errors](err)
 	if err != nil && !listed {
 		return err // the file cannot be read at all

@@ -13,6 +13,8 @@ import (
 	"sluice/compute"
 	"sluice/compute/process"
 	"sluice/device"
+	"sluice/device/antminer"
+	"sluice/device/luxos"
 	"sluice/device/modbus"
 	"sluice/feed"
 	"sluice/sim"
@@ -164,7 +166,11 @@ func (v *virtual) build() error {
 	for i := range p.options.Miners {
 		m := &p.options.Miners[i]
 		a := v.fleet.Address(i)
-		m.Address, m.Device = a.String(), minerDriver(m.Driver, a)
+		if m.Address = a.String(); m.Driver == sim.LuxOS {
+			m.Device = luxos.New(a)
+		} else {
+			m.Device = antminer.New(a)
+		}
 	}
 	// Unit 1 is the site's meter, 2 and 3 are the feeders'.
 	v.meters, err = sim.StartMeters("127.0.0.1:0", []func() float64{

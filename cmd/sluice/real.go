@@ -14,8 +14,7 @@ import (
 	"sluice/compute/process"
 	"sluice/config"
 	"sluice/device"
-	"sluice/device/antminer"
-	"sluice/device/luxos"
+	"sluice/device/dialect"
 	"sluice/device/modbus"
 	"sluice/feed"
 	"sluice/site"
@@ -26,17 +25,6 @@ type storeTx = sql.Tx
 // modbusPower is the input register of total power of the meters that are most
 // common, in watts.
 const modbusPower = 52
-
-// minerDriver names the concrete drivers.
-func minerDriver(name string, a device.Address) device.Miner {
-	switch name {
-	case "antminer":
-		return antminer.New(a)
-	case "luxos":
-		return luxos.New(a)
-	}
-	return nil
-}
 
 // realParts makes the parts of the site that a configuration describes.
 func realParts(c *config.Config) (*parts, error) {
@@ -70,13 +58,21 @@ func realParts(c *config.Config) (*parts, error) {
 		p.options.Classes = append(p.options.Classes, cs)
 	}
 	p.options.Reserves = reserveSpecs(c)
+	drivers, err := dialect.Load(c.Dialects)
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range c.ExpandMachines() {
 		password, err := m.Password.Reveal()
 		if err != nil {
 			return nil, fmt.Errorf("machine %s: %w", m.Name, err)
 		}
 		a := device.Address{Host: m.Address, APIPort: m.APIPort, WebPort: m.WebPort, User: m.User, Password: password}
-		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: minerDriver(m.Driver, a)})
+		miner, err := minerDriver(drivers, m.Driver, a)
+		if err != nil {
+			return nil, fmt.Errorf("machine %s: %w", m.Name, err)
+		}
+		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner})
 	}
 	for _, h := range c.Hosts {
 		if h.Driver == "local" { // virtual ones stand in backtests and plans

@@ -123,7 +123,7 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 	name := demoName
 	if !f.demo {
 		var err error
-		if cfg, err = config.Load(f.config); err != nil {
+		if cfg, err = loadConfig(f.config); err != nil {
 			return err
 		}
 		name = cfg.Site.Name
