@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 // outside holds which packages may import from outside the module and the
 // standard library.
 var outside = map[string][]string{
-	"broker":          {"github.com/eclipse/paho.mqtt.golang"},
+	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
