@@ -64,6 +64,8 @@ var outside = map[string][]string{
 	"device/dialect":    {"github.com/goccy/go-yaml"},
 	"device/scan":       {"golang.org/x/time"},
 	"device/modbus":     {"github.com/simonvetter/modbus"},
+	"device/snmp":       {"github.com/gosnmp/gosnmp"},
+	"device/mapfile":    {"github.com/goccy/go-yaml"},
 	"device/whatsminer": {"github.com/GehirnInc/crypt"},
 	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},
 	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
