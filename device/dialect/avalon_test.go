@@ -144,7 +144,7 @@ func TestAvalonLanes(t *testing.T) {
 		{sluice.ModeMine, "standard", 1300},
 	} {
 		set(t, d, step.mode, p)
-		if got := mode(t, d); got != step.reads || c.power() != step.watts {
+		if got := nowIn(t, d); got != step.reads || c.power() != step.watts {
 			t.Errorf("%s: reads %q at %v, want %q at %v", step.mode, got, c.power(), step.reads, step.watts)
 		}
 	}

@@ -39,7 +39,7 @@ type auth struct {
 	User     string   `yaml:"user"` // where the address has none
 	Password string   `yaml:"password"`
 	Login    *request `yaml:"login"`  // bearer: what yields the token
-	Token    string   `yaml:"token"`  // bearer: its key in the reply
+	Token    string   `yaml:"token"`  // bearer: its key, or path of keys, in the reply
 	Header   string   `yaml:"header"` // bearer, token: Authorization
 	Prefix   string   `yaml:"prefix"` // before the token
 }

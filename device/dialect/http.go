@@ -190,9 +190,12 @@ func (w *web) login(ctx context.Context, failed string) ([2]string, error) {
 	if err != nil {
 		return [2]string{}, err
 	}
-	m, _ := v.(map[string]any)
-	c, _, _ := field(m, w.auth.Token)
-	token, _ := c.(string)
+	token := ""
+	if p, err := parsePath("." + w.auth.Token); err == nil {
+		for _, n := range p.find(env{item: v}) {
+			token, _ = n.v.(string)
+		}
+	}
 	if token == "" || strings.ContainsAny(token, "\r\n\x00") {
 		return [2]string{}, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply to the login has no token"}
 	}

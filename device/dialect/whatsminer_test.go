@@ -83,8 +83,8 @@ func set(t *testing.T, d device.Miner, mode string, p device.Prior) {
 	}
 }
 
-// mode reads the mode.
-func mode(t *testing.T, d device.Miner) string {
+// nowIn is the mode that a device reads as.
+func nowIn(t *testing.T, d device.Miner) string {
 	t.Helper()
 	r, err := d.Read(within(t, 10*time.Second))
 	if err != nil {
@@ -189,7 +189,7 @@ func TestWhatsminerLanes(t *testing.T) {
 			}
 			check := func(want string, watts sluice.Watts) {
 				t.Helper()
-				if got := mode(t, d); got != want {
+				if got := nowIn(t, d); got != want {
 					t.Errorf("mode %q, want %q", got, want)
 				}
 				if got := m.Power(); got != watts {
@@ -248,12 +248,12 @@ func TestWhatsminerThrottleIsNotBelieved(t *testing.T) {
 	d := driver(t, "whatsminer-v2", m.V2())
 	m.Ignore()
 	set(t, d, "70%", nil)
-	if got := mode(t, d); got != "normal" {
+	if got := nowIn(t, d); got != "normal" {
 		t.Errorf("mode %q of a machine that ignored it", got)
 	}
 	m.Behave()
 	set(t, d, "70%", nil)
-	if got := mode(t, d); got != "70%" {
+	if got := nowIn(t, d); got != "70%" {
 		t.Errorf("mode %q", got)
 	}
 }
