@@ -111,6 +111,11 @@ func (a *API) prepare(r *http.Request) (context.Context, context.CancelFunc, pro
 // evaluate runs a query. Its samples live until done is called.
 func evaluate(ctx context.Context, cancel context.CancelFunc, q promql.Query, limit int) result {
 	done := func() { q.Close(); cancel() }
+	if err := ctx.Err(); err != nil { // small queries do not look at the time
+		x := failed(err, nil)
+		x.done = done
+		return x
+	}
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		x := failed(res.Err, res.Warnings)

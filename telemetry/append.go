@@ -82,7 +82,7 @@ func (d *DB) Append(ctx context.Context, t time.Time, samples []Sample) error {
 		kept, err := d.commit(ctx, ms, samples[:n])
 		if err != nil {
 			d.stats.drop(dropFailed, len(samples))
-			d.failedAt = time.Now()
+			d.failedAt, d.pause = time.Now(), d.stats.reopenAfter
 			return broken("recording", err)
 		}
 		d.stats.recorded.Add(uint64(kept)) //nolint:gosec // a count
@@ -165,7 +165,7 @@ func (d *DB) mend() error {
 	if d.failedAt.IsZero() {
 		return nil
 	}
-	if time.Since(d.failedAt) < d.stats.reopenAfter {
+	if time.Since(d.failedAt) < d.pause {
 		return broken("recording", errors.New("waits before it opens its database again"))
 	}
 	d.mu.Lock()
@@ -179,7 +179,7 @@ func (d *DB) mend() error {
 	}
 	d.mu.Unlock()
 	if err := d.open(); err != nil {
-		d.failedAt = time.Now()
+		d.failedAt, d.pause = time.Now(), min(max(2*d.pause, d.stats.reopenAfter), reopenAtMost)
 		return err
 	}
 	d.failedAt = time.Time{}

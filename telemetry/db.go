@@ -47,8 +47,13 @@ type Options struct {
 const outOfOrder = 5 * time.Minute
 
 // reopenAfter is how long a database that failed to write is left alone before
-// it is closed, repaired and opened again.
-const reopenAfter = 30 * time.Second
+// it is closed, repaired and opened again; where that fails too it doubles up to
+// reopenAtMost: a database that cannot be opened does not give back all that it
+// has taken.
+const (
+	reopenAfter  = 30 * time.Second
+	reopenAtMost = 30 * time.Minute
+)
 
 // DB is an open database. Its methods may be called from any goroutine; batches
 // are appended one at a time.
@@ -60,10 +65,12 @@ type DB struct {
 	db     *tsdb.DB     // nil after Close, or while it cannot be opened
 	gen    uint64       // of db: references of series die with it
 	closed bool
+	lock   *os.File
 
-	appendMu sync.Mutex // one batch at a time, guards what follows
-	failedAt time.Time  // wall time of the failure that is not mended yet
-	checked  time.Time  // wall time of the newest look at the free space
+	appendMu sync.Mutex    // one batch at a time, guards what follows
+	failedAt time.Time     // wall time of the failure that is not mended yet
+	pause    time.Duration // from there to the next try
+	checked  time.Time     // wall time of the newest look at the free space
 	full     bool
 	low      int64 // milliseconds: the oldest batch since Remote last asked
 
@@ -96,11 +103,16 @@ func Open(o Options) (*DB, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, broken("making its folder", err)
 	}
+	var err error
+	if d.lock, err = lock(o.Dir); err != nil {
+		return nil, broken("locking its folder: does another Sluice run on it?", err)
+	}
 	if o.Later {
 		d.failedAt = time.Unix(1, 0) // long ago: it may be opened at once
 		return d, nil
 	}
 	if err := d.open(); err != nil {
+		_ = d.lock.Close()
 		return nil, err
 	}
 	return d, nil
@@ -138,6 +150,8 @@ func (d *DB) open() error {
 	// A query may see half of a batch, which the next evaluation mends; tracking
 	// that costs memory for each series.
 	t.IsolationDisabled = true
+	// The library's lock outlives an opening that fails.
+	t.NoLockfile = true
 	db, err := tsdb.Open(d.o.Dir, quiet(d.log), nil, t, nil)
 	if err != nil {
 		return broken("opening "+d.o.Dir, err)
@@ -154,7 +168,11 @@ func (d *DB) Close() error {
 	defer d.appendMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
 	d.closed = true
+	defer d.lock.Close() // lets go of the lock
 	if d.db == nil {
 		return nil
 	}
