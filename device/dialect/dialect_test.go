@@ -2,6 +2,8 @@ package dialect_test
 
 import (
 	"context"
+	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -36,4 +38,14 @@ func TestBitaxe(t *testing.T) {
 	if r.Driver != "bitaxe" || r.HashrateTHs == nil || *r.HashrateTHs != 1 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestMain lets more tests run at once than there are cores: most of them wait
+// for a device that is slow on purpose.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }

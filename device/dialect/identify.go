@@ -17,7 +17,7 @@ import (
 const (
 	identifyTimeout = 10 * time.Second // without a deadline
 	patience        = 2 * time.Second  // for a better fingerprint, once there is one
-	headStart       = 300 * time.Millisecond
+	headStart       = 150 * time.Millisecond
 )
 
 // port is one place to ask, in one way.
