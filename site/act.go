@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	tries     = 3                // commands before a machine counts as faulty
-	timeOut   = 30 * time.Minute // how long a faulty machine is left alone
-	shedProof = 90 * time.Second // within which a shed must be proven
-	proofWall = 5 * time.Second  // but at least this of wall time, however fast site time runs
+	tries      = 3                // commands before a machine counts as faulty
+	timeOut    = 30 * time.Minute // how long a faulty machine is left alone
+	shedProof  = 90 * time.Second // within which a shed must be proven
+	bootTime   = 5 * time.Minute  // from power at the plug to an answer
+	firstPause = 5 * time.Second  // before a command without an answer is sent again; each further one is twice as long
+	proofWall  = 5 * time.Second  // but at least this of wall time, however fast site time runs
 )
 
 // proof is the site time within which an act must be proven: the device's own
@@ -39,16 +41,28 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	before, _ := m.power()
 	m.gen++
 	m.act = act{
-		from: m.want, to: to, before: before, expect: mode.Power, issued: now,
+		from: m.want, to: to, before: before, expect: mode.Power, issued: now, first: now,
 		decision: decision, move: move, order: order, limit: order != nil,
+		cold: m.cut && to != sluice.ModeSleep,
 	}
-	if to == sluice.ModeSleep {
-		if m.read.Mode != sluice.ModeSleep {
-			m.asleep = true
-		}
-		m.act.deadline = now.Add(s.proof(shedProof))
-	} else {
-		m.act.deadline = now.Add(s.proof(2*m.class.spec.WakeTime + time.Minute))
+	within := shedProof
+	if to != sluice.ModeSleep {
+		within = 2*m.class.spec.WakeTime + time.Minute
+	} else if m.read.Mode != sluice.ModeSleep {
+		m.asleep = true
+	}
+	switch {
+	case m.act.cold:
+		m.act.deadline = now.Add(s.proof(within + bootTime))
+	case mode.Power < before:
+		m.act.deadline = now.Add(s.proofOf(m, laneOf(m.want, to, false), within))
+	default:
+		m.act.deadline = now.Add(s.proof(within))
+	}
+	m.act.overdue = m.act.deadline
+	if d := m.act.deadline.Sub(now); mode.Power < before && d < s.proof(within) {
+		// What others of its firmware have long done is not waited for.
+		m.act.overdue = now.Add(d / 2)
 	}
 	if mode.Power > before {
 		m.act.pending = s.atMeter(mode.Power - before)
@@ -65,7 +79,7 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 
 // row is what is kept of the machine.
 func (m *miner) row() MachineRow {
-	return MachineRow{Name: m.spec.Name, Prior: m.prior, Want: m.want, Asleep: m.asleep, Since: m.since}
+	return MachineRow{Name: m.spec.Name, Prior: m.prior, Want: m.want, Asleep: m.asleep, Since: m.since, Cut: m.cut}
 }
 
 // launch starts the commands that the turn has issued, decreases first. When the
@@ -78,7 +92,8 @@ func (s *Site) launch(ctx context.Context, stored bool) {
 			if m.phase != commanding || m.cancel != nil || (m.act.expect < m.act.before) != down {
 				continue
 			}
-			if !stored && !(down && m.act.limit) {
+			if !stored && (m.act.outlet || !(down && m.act.limit)) {
+				// An outlet that nobody remembers would never be switched on again.
 				rest = append(rest, m)
 				continue
 			}
@@ -90,7 +105,7 @@ func (s *Site) launch(ctx context.Context, stored bool) {
 
 // command sends the machine's act to the device, in the background.
 func (s *Site) command(ctx context.Context, m *miner) {
-	gen, to, prior := m.gen, m.act.to, device.Prior(m.prior)
+	gen, do := m.gen, s.doing(m)
 	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
 	m.cancel = cancel
 	m.act.tries++
@@ -99,7 +114,10 @@ func (s *Site) command(ctx context.Context, m *miner) {
 	go func() {
 		defer s.ops.Done()
 		s.fan <- struct{}{}
-		outcome, err := m.spec.Device.Set(ctx, to, prior)
+		s.mu.Lock()
+		s.sends(m, gen)
+		s.mu.Unlock()
+		outcome, err := do(ctx)
 		<-s.fan
 		s.mu.Lock()
 		if m.gen == gen {
@@ -135,7 +153,7 @@ func (s *Site) prove(ctx context.Context, m *miner, gen int) {
 			}
 		}
 		s.fan <- struct{}{}
-		r, err := m.spec.Device.Read(ctx)
+		r, err := s.look(ctx, m)
 		<-s.fan
 		s.mu.Lock()
 		if m.gen != gen || m.phase != verifying {
@@ -150,6 +168,33 @@ func (s *Site) prove(ctx context.Context, m *miner, gen int) {
 		if done || s.o.Sync {
 			return
 		}
+	}
+}
+
+// doing is the call that carries out the machine's act. The caller holds s.mu.
+func (s *Site) doing(m *miner) func(context.Context) (sluice.Outcome, error) {
+	to, prior := m.act.to, device.Prior(m.prior)
+	switch {
+	case m.act.outlet:
+		return func(ctx context.Context) (sluice.Outcome, error) { return m.spec.Outlet.Switch(ctx, false) }
+	case m.act.cold:
+		return func(ctx context.Context) (sluice.Outcome, error) { return m.spec.Outlet.Switch(ctx, true) }
+	case m.cut: // it has no power: there is nobody to talk to
+		return func(context.Context) (sluice.Outcome, error) { return sluice.Accepted, nil }
+	}
+	return func(ctx context.Context) (sluice.Outcome, error) { return m.spec.Device.Set(ctx, to, prior) }
+}
+
+// sends notes when the first command of an act goes out. The caller holds s.mu.
+func (s *Site) sends(m *miner, gen int) {
+	if m.gen != gen || !m.act.sent.IsZero() || m.act.tries > 1 {
+		return
+	}
+	m.act.sent = s.stamp()
+	if m.act.limit && !s.o.Bare {
+		wait := max(0, m.act.sent.Sub(m.act.first))
+		s.learned.delays.add(float32(wait.Seconds()), int32(m.act.sent.Unix()/(5*60)), firmwareSamples)
+		s.learned.newDelays = true
 	}
 }
 
@@ -172,6 +217,10 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 	case outcome == sluice.Accepted:
 		m.phase = verifying
 		m.act.nextCheck = at.Add(2 * time.Second)
+		if m.act.cold {
+			m.cut = false // it has power again; how it starts is seen when it answers
+			s.unsaved[m.spec.Name] = m.row()
+		}
 	case sluice.KindOf(err) == sluice.Conflict && m.act.tries < tries:
 		// Somebody else has the machine's session, perhaps a Sluice that was
 		// killed: it ends by itself, so the next turn asks again.
@@ -187,7 +236,10 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 			"refused to go to "+m.act.to+": "+why, "it is left alone for 30 minutes; lock it if it needs work")
 		s.giveUp(m, sluice.Refused, at)
 	default:
-		// No usable answer: it may have obeyed. Readings will tell.
+		// No usable answer: it may have obeyed. Readings will tell; meanwhile it is
+		// asked again, after ever longer pauses.
+		m.act.resend = at.Add(max(firstPause, time.Duration(s.o.Speed*float64(time.Second))) << min(m.act.unheard, 4))
+		m.act.unheard++
 		m.outcome = sluice.Unknown
 		m.readErr = err
 		m.phase = verifying
@@ -198,9 +250,26 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 // seen takes in a reading of a machine that must prove an act.
 func (s *Site) seen(m *miner, r sluice.Reading, at time.Time) {
 	s.observe(m, r, nil, at)
-	if m.phase == verifying && m.proven() {
+	switch {
+	case m.phase != verifying:
+	case m.proven():
 		s.finish(m, sluice.ConfirmedByDevice, at)
+	case m.act.cold && !m.cut && !m.in(m.act.to):
+		// It has started, and not as it is wanted.
+		m.act.cold = false
+		m.act.deadline = at.Add(s.proof(2*m.class.spec.WakeTime + time.Minute))
+		s.again(m, at)
 	}
+}
+
+// again makes the next turn send the act's command once more. The caller holds
+// s.mu.
+func (s *Site) again(m *miner, at time.Time) {
+	m.act.issued = at
+	m.act.resend = time.Time{}
+	m.phase = commanding
+	m.gen++
+	s.toLaunch = append(s.toLaunch, m)
 }
 
 // advance moves the acts that wait for their proof: reads the machine again when
@@ -212,17 +281,25 @@ func (s *Site) advance(ctx context.Context, now time.Time) {
 			continue
 		}
 		if now.After(m.act.deadline) {
+			if s.escalates(m) {
+				s.cutOff(m, now)
+				continue
+			}
 			if m.act.tries >= tries {
 				s.alarm(now, sluice.Critical, "command-ignored", m.spec.Name,
 					"said yes to "+m.act.to+" and did not do it", "it is left alone for 30 minutes and counted as it runs; switch its outlet or lock it")
 				s.giveUp(m, m.outcome, now)
 				continue
 			}
-			m.act.deadline = now.Add(m.act.deadline.Sub(m.act.issued))
-			m.act.issued = now
-			m.phase = commanding
-			m.gen++
-			s.toLaunch = append(s.toLaunch, m)
+			m.act.deadline = now.Add(m.act.deadline.Sub(m.act.issued) * 3 / 2) // ever longer
+			s.again(m, now)
+			continue
+		}
+		if !m.act.resend.IsZero() && !now.Before(m.act.resend) {
+			issued := m.act.issued
+			s.again(m, now)
+			m.act.issued = issued // the time of the proof goes on,
+			m.act.tries--         // and what was not heard is no try
 			continue
 		}
 		if !now.Before(m.act.nextCheck) {
@@ -243,7 +320,7 @@ func (s *Site) check(ctx context.Context, m *miner) {
 	go func() {
 		defer s.ops.Done()
 		s.fan <- struct{}{}
-		r, err := m.spec.Device.Read(ctx)
+		r, err := s.look(ctx, m)
 		<-s.fan
 		cancel()
 		s.mu.Lock()
@@ -265,8 +342,10 @@ func (s *Site) check(ctx context.Context, m *miner) {
 func (s *Site) finish(m *miner, o sluice.Outcome, at time.Time) {
 	m.phase = settled
 	m.outcome = o
+	s.responded(m, at, true)
 	if m.act.to != sluice.ModeSleep {
 		m.asleep = false
+		s.clearAlarm(at, "outlet-off", m.spec.Name)
 	}
 	s.unsaved[m.spec.Name] = m.row()
 	s.clearAlarm(at, "command-ignored", m.spec.Name)
@@ -280,6 +359,7 @@ func (s *Site) finish(m *miner, o sluice.Outcome, at time.Time) {
 func (s *Site) giveUp(m *miner, o sluice.Outcome, at time.Time) {
 	m.phase = settled
 	m.outcome = o
+	s.responded(m, at, false)
 	m.badUntil = at.Add(timeOut)
 	s.asSeen(m, o, at)
 	s.unsaved[m.spec.Name] = m.row()
@@ -333,6 +413,7 @@ func (s *Site) count(m *miner, o sluice.Outcome, at time.Time) {
 	if c := m.act.order; c != nil && (o == sluice.ConfirmedByDevice || o == sluice.ConfirmedByMeter) {
 		after, _ := m.power()
 		c.gone(at, s.atMeter(m.act.before-after), o)
+		c.shedFor(at, s.atMeter(m.act.before-after))
 	}
 }
 

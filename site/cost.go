@@ -145,6 +145,7 @@ func (s *Site) PreviewCurtailment(_ context.Context, o CurtailmentOrder) (Previe
 	s.orders = append(append([]*curtailment{}, kept...), c)
 	defer func() { s.orders, s.replan = kept, replan }()
 	pic := s.picture(now, 1, s.sum())
+	s.hurry(pic, c, now)
 	p, err := s.reflex(pic)
 	if err != nil {
 		return Preview{}, err

@@ -43,6 +43,10 @@ func (c *curtailment) gone(at time.Time, w sluice.Watts, o sluice.Outcome) {
 func (c *curtailment) view() Curtailment {
 	v := c.Curtailment
 	v.Shed = append([]Shed{}, c.Shed...)
+	if c.Promise != nil {
+		p := *c.Promise
+		v.Promise = &p
+	}
 	return v
 }
 
@@ -117,6 +121,9 @@ func (s *Site) newOrder(o CurtailmentOrder, now time.Time) (*curtailment, error)
 	if o.Limit < 0 {
 		return nil, sluice.Errorf(sluice.Invalid, "give 0 or more", "a limit of %v", o.Limit)
 	}
+	if o.Within < 0 {
+		return nil, sluice.Errorf(sluice.Invalid, "such as 10s", "the load cannot be gone within %s", o.Within)
+	}
 	if !o.Until.After(o.From) {
 		return nil, sluice.Errorf(sluice.Invalid, "give a time after its start, or a duration", "the order would end at %s, before it starts", o.Until.Format(time.RFC3339))
 	}
@@ -126,7 +133,7 @@ func (s *Site) newOrder(o CurtailmentOrder, now time.Time) (*curtailment, error)
 	c := &curtailment{node: n, limit: o.Limit, wall: time.Now(), dirty: true}
 	c.Curtailment = Curtailment{
 		ID: o.ID, Node: n.spec.Name, LimitKW: o.Limit.KW(), OrderedAt: now,
-		From: o.From.UTC(), Until: o.Until.UTC(), By: o.By, Why: o.Why, State: Pending, Shed: []Shed{},
+		From: o.From.UTC(), Until: o.Until.UTC(), By: o.By, Why: o.Why, State: Pending, Shed: []Shed{}, WithinS: o.Within.Seconds(),
 	}
 	if c.ID == "" {
 		c.ID = s.orderID(now)
@@ -170,6 +177,7 @@ func (s *Site) begin(c *curtailment, now time.Time) {
 	c.wall = time.Now()
 	load, _ := s.load(c.node, s.sum(), now)
 	c.LoadBeforeKW = load.KW()
+	s.promiseTo(c, load, now)
 	c.dirty = true
 	s.need("curtailment")
 }
@@ -189,6 +197,7 @@ func (s *Site) runOrders(ctx context.Context, now time.Time, by sums) {
 				s.met(c, now)
 			}
 		}
+		s.score(c, now)
 		if c.State == Active && !now.Before(c.Until) {
 			c.State = Ended
 			t := c.Until

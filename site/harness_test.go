@@ -59,6 +59,9 @@ type worldSpec struct {
 	sensors  []site.SensorSpec
 	pays     map[string]func(time.Time) float64 // what each reserve pays, where the feed knows
 	expect   func(time.Time, int) []float64
+
+	outletAfter int // of all classes
+	outlet      func(int) device.Outlet
 }
 
 // prices is a feed that knows a function of time; a restatement adds to it.
@@ -245,7 +248,7 @@ func (w *world) open() {
 	i := 0
 	for _, c := range worldClasses {
 		m := model(c.model)
-		cs := site.ClassSpec{Name: c.class, Node: c.node, Model: m.Name, MinOn: 10 * time.Minute, MinOff: 5 * time.Minute, WakeTime: 2 * time.Minute}
+		cs := site.ClassSpec{Name: c.class, Node: c.node, Model: m.Name, MinOn: 10 * time.Minute, MinOff: 5 * time.Minute, WakeTime: 2 * time.Minute, OutletAfter: w.spec.outletAfter}
 		for _, mode := range m.Modes {
 			for _, want := range append([]string{sluice.ModeSleep}, c.modes...) {
 				if mode.Name == want {
@@ -259,7 +262,11 @@ func (w *world) open() {
 			if w.spec.wrap != nil {
 				d = w.spec.wrap(i, d)
 			}
-			o.Miners = append(o.Miners, site.MinerSpec{Name: w.fleet.Spec(i).Name, Class: c.class, Driver: m.Dialect, Virtual: true, Device: d})
+			x := site.MinerSpec{Name: w.fleet.Spec(i).Name, Class: c.class, Driver: m.Dialect, Virtual: true, Device: d}
+			if w.spec.outlet != nil {
+				x.Outlet = w.spec.outlet(i)
+			}
+			o.Miners = append(o.Miners, x)
 			i++
 		}
 	}

@@ -41,7 +41,8 @@ func (n *node) under(a *node) bool {
 type class struct {
 	spec   ClassSpec
 	node   *node
-	modes  []sluice.Mode
+	modes  []sluice.Mode // as plans use them: measured where that is known
+	plate  []sluice.Mode // as configured
 	miners []*miner
 }
 
@@ -51,6 +52,7 @@ func (c *class) order() error {
 	if len(c.modes) < 2 || c.modes[0].Name != sluice.ModeSleep {
 		return sluice.Errorf(sluice.Invalid, "give sleep and at least one mode that draws more", "class %s lacks modes", c.spec.Name)
 	}
+	c.plate = append([]sluice.Mode(nil), c.modes...)
 	return nil
 }
 
@@ -98,6 +100,9 @@ type miner struct {
 	outcome   sluice.Outcome
 	badUntil  time.Time // not to be relied upon until then: it ignored or refused
 	pin       *Pin
+	cut       bool            // Sluice has switched its outlet off and will switch it on
+	times     map[lane]*times // how soon it answered lately
+	steadyAt  time.Time       // when it last added to its class's curve
 }
 
 // act is a change of mode under way.
@@ -105,7 +110,14 @@ type act struct {
 	from, to  string
 	before    sluice.Watts // power before it
 	expect    sluice.Watts // power to be expected after it
-	issued    time.Time
+	first     time.Time    // when it was decided
+	issued    time.Time    // the same of the newest try
+	sent      time.Time    // the first command; zero: not yet, or its time was taken down
+	resend    time.Time    // when to ask again for want of an answer
+	overdue   time.Time    // from then on it counts as what it is seen to do
+	unheard   int          // commands without an answer
+	outlet    bool         // by its outlet, as it did not obey
+	cold      bool         // it is without power and starts when its outlet is switched on
 	nextCheck time.Time
 	deadline  time.Time // of the proof
 	tries     int
@@ -188,8 +200,13 @@ func (m *miner) modelled() string {
 // available says whether the plan may move the machine. What somebody else has
 // put to sleep is not ours to wake.
 func (m *miner) available(now time.Time, maxAge time.Duration) bool {
-	return m.pin == nil && (m.asleep || m.want != sluice.ModeSleep) && m.prior != nil && m.want != "" &&
+	return m.pin == nil && !m.late(now) && (m.asleep || m.want != sluice.ModeSleep) && m.prior != nil && m.want != "" &&
 		!now.Before(m.badUntil) && m.fresh(now, maxAge)
+}
+
+// late says whether the machine was told to draw less and has had its time.
+func (m *miner) late(now time.Time) bool {
+	return m.phase != settled && m.act.expect < m.act.before && now.After(m.act.overdue)
 }
 
 // state is the word that people read.
@@ -197,6 +214,8 @@ func (m *miner) state(now time.Time, maxAge time.Duration) string {
 	switch {
 	case m.pin != nil && m.pin.Mode == PinLocked:
 		return StateLocked
+	case m.act.cold && m.phase != settled:
+		return StateWaking // it has no power yet, or starts
 	case !m.fresh(now, maxAge):
 		return StateSilent
 	case now.Before(m.badUntil):

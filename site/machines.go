@@ -35,7 +35,9 @@ func (s *Site) Machine(name string) (Machine, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.minerBy[name]; m != nil {
-		return s.minerView(m, s.now, s.o.Feeds.Hashprice(s.now).Value), nil
+		v := s.minerView(m, s.now, s.o.Feeds.Hashprice(s.now).Value)
+		v.Responses = s.responsesOf(m)
+		return v, nil
 	}
 	if h, host, ok := s.host(name); ok {
 		return s.hostView(h, host, s.o.Compute.HostUse()[name], s.now), nil
@@ -65,6 +67,7 @@ func (s *Site) minerView(m *miner, now time.Time, hashprice float64) Machine {
 		Model: m.class.spec.Model, Driver: m.spec.Driver, Address: m.spec.Address, Virtual: m.spec.Virtual,
 		State: m.state(now, s.o.MaxReadingAge), Mode: m.read.Mode, Want: m.want, Outcome: m.outcome,
 		PowerKW: p.KW(), PowerSource: source, Pin: m.pin, Asleep: m.asleep && m.want == sluice.ModeSleep, SeenAt: m.read.At.UTC(),
+		Cut: m.cut, Firmware: s.firmwareOf(m),
 	}
 	if m.read.HasHashRate {
 		v.HashrateTHs = float64(m.read.HashRate)
@@ -199,13 +202,7 @@ func (s *Site) Release(ctx context.Context, name, by string) error {
 	}
 	delete(s.pins, name)
 	if m := s.minerBy[name]; m != nil {
-		m.pin = nil
-		m.badUntil = time.Time{}
-		if (m.phase == settled || m.want == sluice.ModeSleep) && m.read.Mode == sluice.ModeSleep && m.prior != nil {
-			// A person released it to the plan: it is Sluice's to wake.
-			m.want, m.asleep = sluice.ModeSleep, true
-			s.unsaved[name] = m.row()
-		}
+		s.given(m)
 	} else {
 		_ = s.o.Compute.Block(name, "") // the host may be gone since it was locked
 	}

@@ -19,6 +19,7 @@ import (
 func (s *Site) plan(ctx context.Context, now, began time.Time) {
 	for range 3 {
 		s.mu.Lock()
+		s.learnCurves(now)
 		trigger := s.replan
 		pic := s.picture(now, int(s.o.Horizon/s.o.Step), s.sum())
 		s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/device"
 )
 
 // Poll asks the next n miners that are not busy for their state, the longest
@@ -55,7 +56,7 @@ func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner, gen i
 		ctx, cancel = context.WithTimeout(ctx, s.callTimeout())
 		defer cancel()
 	}
-	r, err := m.spec.Device.Read(ctx)
+	r, err := s.look(ctx, m)
 	s.mu.Lock()
 	needPrior := err == nil && m.prior == nil && !m.asleep
 	s.mu.Unlock()
@@ -65,6 +66,15 @@ func (s *Site) poll(ctx context.Context, stamp func() time.Time, m *miner, gen i
 		if p, perr := m.spec.Device.Prior(ctx); perr == nil {
 			prior = p
 		}
+	}
+	if x, ok := m.spec.Device.(device.Reporter); ok && err == nil && !s.o.Bare {
+		s.mu.Lock()
+		fw := s.firmwareAs(m, r.Firmware)
+		s.mu.Unlock()
+		s.askLanes(fw, func() (map[string]device.Lane, error) {
+			rep, err := x.Report(ctx)
+			return rep.Capabilities.Lanes, err
+		})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,6 +102,9 @@ func (s *Site) callTimeout() time.Duration {
 func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 	if err != nil {
 		m.readErr = err
+		if m.act.cold && m.phase != settled {
+			return // it starts
+		}
 		m.fails++
 		if m.fails == 3 {
 			s.alarm(at, sluice.Warning, "machine-silent", m.spec.Name,
@@ -128,6 +141,7 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 		m.asleep = false
 		s.unsaved[m.spec.Name] = m.row()
 	}
+	s.steady(m, at)
 	if m.pin == nil {
 		s.watch(m, at)
 	} else {
@@ -149,9 +163,11 @@ func (s *Site) hold(m *miner, at time.Time) {
 	}
 	if p, _ := m.power(); to.Power > p {
 		s.rise(at)
-		if s.headroom(m.class.node, at, s.sum()) < s.atMeter(to.Power-p) {
+		more := s.atMeter(to.Power - p)
+		if s.rampLeft < more && s.rampLeft < s.o.Ramp || s.headroom(m.class.node, at, s.sum()) < more {
 			return
 		}
+		s.rampLeft -= more
 	}
 	s.issue(m, to.Name, at, 0, -1, nil)
 }

@@ -23,11 +23,13 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 			continue // no longer part of the site
 		}
 		m.prior, m.asleep, m.since = r.Prior, r.Asleep, r.Since
+		m.cut = r.Cut && m.spec.Outlet != nil
 		if _, ok := m.class.mode(r.Want); ok {
 			m.want = r.Want
 		}
 		m.recovered = true
 	}
+	s.recall(saved.Lessons)
 	for _, p := range saved.Pins {
 		s.pins[p.Machine] = p
 		if m := s.minerBy[p.Machine]; m != nil {
@@ -80,6 +82,16 @@ func (s *Site) has(a Alarm, now time.Time) bool {
 	switch a.Name {
 	case "machine-silent", "machine-came-back", "command-ignored", "command-refused":
 		return s.minerBy[a.Subject] != nil
+	case "outlet-off":
+		m := s.minerBy[a.Subject]
+		return m != nil && m.cut
+	case "curve-off":
+		c, mode, _ := strings.Cut(a.Subject, "/")
+		if k := s.classBy[c]; k != nil {
+			_, ok := k.mode(mode)
+			return ok
+		}
+		return false
 	case "job-start", "job-preempt":
 		j, err := s.o.Compute.Job(a.Subject)
 		return err == nil && !j.State.Ended()

@@ -24,12 +24,16 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	}
 	pic := s.picture(now, 1, s.sum())
 	s.relieve(pic, relief)
+	slow := s.hurry(pic, s.orderFor(c, s.root()), now)
 	p, err := s.reflex(pic)
 	if err != nil {
 		s.alarm(now, sluice.Critical, "reflex", s.o.Name, "the reflex failed: "+err.Error(), "")
 		return
 	}
 	d := s.decision(pic, p, trigger, now)
+	if slow {
+		d.ObjectiveUSD = withoutHurry(pic.in, p)
+	}
 	for _, m := range firstMoves(pic.in, p) {
 		cl := s.classBy[m.Class]
 		if cl == nil {
@@ -177,7 +181,7 @@ func (s *Site) shedding(n *node) sluice.Watts {
 	var w sluice.Watts
 	for _, m := range s.miners {
 		waits := m.phase == commanding && m.cancel == nil && !m.act.limit // for the disk
-		if m.phase != settled && !waits && m.act.expect < m.act.before && m.class.node.under(n) {
+		if m.phase != settled && !waits && m.act.expect < m.act.before && !m.late(s.now) && m.class.node.under(n) {
 			if p, _ := m.power(); p > m.act.expect {
 				w += s.atMeter(p - m.act.expect)
 			}

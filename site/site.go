@@ -28,6 +28,9 @@ type ClassSpec struct {
 	MinOn, MinOff     time.Duration // least time awake and asleep
 	WakeTime          time.Duration // from the command to full hashrate
 	Stands            float64       // how many machines each miner stands for, where it is a bank of them; 0: one
+	// OutletAfter is after how many commands to sleep that it ignored, while a limit
+	// needs it, a machine's outlet is switched off; 0: never.
+	OutletAfter int
 }
 
 // MinerSpec is one miner.
@@ -35,6 +38,7 @@ type MinerSpec struct {
 	Name, Class, Driver, Address string
 	Virtual                      bool
 	Device                       device.Miner
+	Outlet                       device.Outlet // what it is plugged into; nil: nothing that can be switched
 }
 
 // HostClass is a group of compute hosts with interchangeable units.
@@ -153,6 +157,10 @@ type Site struct {
 	today         today
 	lastPersist   time.Time
 	unsaved       map[string]MachineRow // intents that could not be stored yet
+	learned       responses             // how soon power moves
+	unlearned     map[*miner]bool       // machines whose response times are to be kept
+	curves        map[*class][]*curve   // by mode, as in class.modes
+	previews      map[string]*shown     // by token: what people were shown
 	costRate      float64               // USD/h forgone to the orders in force
 
 	status   atomic.Pointer[Status]
@@ -181,6 +189,8 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		replan: "interval",
 	}
 	s.alarms.init()
+	s.learned.init()
+	s.unlearned = map[*miner]bool{}
 	if err := s.build(); err != nil {
 		return nil, err
 	}

@@ -164,6 +164,7 @@ func (s *Site) keep(ctx context.Context, now time.Time) error {
 	if len(s.newSamples) > 0 {
 		t.Samples = s.newSamples
 	}
+	taught := s.lessons(&t)
 	if t.Empty() && time.Since(s.lastPersist) < persistEvery && !s.o.Sync {
 		s.launch(ctx, true)
 		return nil
@@ -186,6 +187,7 @@ func (s *Site) keep(ctx context.Context, now time.Time) error {
 	s.lastPersist = time.Now()
 	s.clearAlarm(now, "storage", "database")
 	clear(s.unsaved)
+	taught()
 	clear(s.dirtyDecision)
 	for id, d := range s.openDecisions {
 		if now.Sub(d.At) > time.Hour {

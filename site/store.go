@@ -34,7 +34,23 @@ type MachineRow struct {
 	Want   string    `json:"want"`
 	Asleep bool      `json:"asleep"` // Sluice put it to sleep and must wake it
 	Since  time.Time `json:"since"`
+	Cut    bool      `json:"cut,omitempty"` // Sluice has switched its outlet off and must switch it on
 }
+
+// Lesson is what was learned of something: of one of the kinds
+// below. Doc is the site's own form, as JSON.
+type Lesson struct {
+	Kind, Key string
+	Doc       []byte
+}
+
+// Kinds of lessons.
+const (
+	LessonDevice   = "device"   // response times of a machine
+	LessonFirmware = "firmware" // response times of a firmware
+	LessonDelay    = "delay"    // what passes between an order and the commands
+	LessonCurve    = "curve"    // power and hashrate of a class in a mode; Key is class/mode
+)
 
 // Turn is what one turn changed.
 type Turn struct {
@@ -46,13 +62,14 @@ type Turn struct {
 	Pins         []Pin
 	Released     []string // machines whose pin is gone
 	Samples      []Sample
+	Lessons      []Lesson
 	Progress     *Progress
 }
 
 // Empty says whether there is nothing to keep.
 func (t Turn) Empty() bool {
 	return len(t.Machines)+len(t.Decisions)+len(t.Curtailments)+len(t.Alarms)+len(t.Pins)+
-		len(t.Released)+len(t.Samples) == 0 && t.Progress == nil
+		len(t.Released)+len(t.Samples)+len(t.Lessons) == 0 && t.Progress == nil
 }
 
 // Saved is what the store knows of the site's earlier life.
@@ -64,6 +81,7 @@ type Saved struct {
 	OpenAlarms   []Alarm
 	LastAlarm    int64
 	LastDecision int64
+	Lessons      []Lesson
 	Progress     Progress
 }
 

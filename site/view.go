@@ -157,9 +157,12 @@ type Machine struct {
 	GPUs         int                `json:"gpus,omitempty"`
 	GPUsBusy     int                `json:"gpus_busy,omitempty"`
 	Pin          *Pin               `json:"pin,omitempty"`
-	Asleep       bool               `json:"asleep_by_sluice"` // Sluice put it to sleep and will wake it
+	Asleep       bool               `json:"asleep_by_sluice"`        // Sluice put it to sleep and will wake it
+	Cut          bool               `json:"cut_by_sluice,omitempty"` // Sluice has switched its outlet off and will switch it on
+	Firmware     string             `json:"firmware,omitempty"`      // driver and version, as response times go by
 	SeenAt       time.Time          `json:"seen_at"`
 	Error        string             `json:"error,omitempty"`
+	Responses    []Response         `json:"responses,omitempty"` // how soon it obeyed lately; of a single machine only
 }
 
 // Alarm is something a person should know.
@@ -232,8 +235,10 @@ type Curtailment struct {
 	MetAt         *time.Time `json:"met_at,omitempty"` // load first confirmed under the limit
 	MetAfterS     *float64   `json:"met_after_s,omitempty"`
 	MetAfterWallS *float64   `json:"met_after_wall_s,omitempty"`
-	Shed          []Shed     `json:"shed"`     // when each kW was confirmed gone
-	CostUSD       float64    `json:"cost_usd"` // margin forgone so far, by minute
+	Shed          []Shed     `json:"shed"`               // when each kW was confirmed gone
+	CostUSD       float64    `json:"cost_usd"`           // margin forgone so far, by minute
+	WithinS       float64    `json:"within_s,omitempty"` // by when it is due, in seconds after From; 0: not said
+	Promise       *Promised  `json:"promise,omitempty"`  // what could be promised when it came, and what was kept
 	EndedAt       *time.Time `json:"ended_at,omitempty"`
 }
 
@@ -252,6 +257,7 @@ type CurtailmentOrder struct {
 	Limit   sluice.Watts
 	From    time.Time // zero: now
 	Until   time.Time
+	Within  time.Duration // by when the load must be gone, from when it begins; 0: as soon as may be
 	For     time.Duration // when above 0 it stands for Until, from when the order begins
 	By, Why string
 }

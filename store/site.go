@@ -44,10 +44,10 @@ func (s Site) LoadSite(ctx context.Context) (site.Saved, error) {
 			return out, damaged("the running interval", err)
 		}
 	}
-	err := each(ctx, s.db, `SELECT name, prior, want, asleep, since FROM machines`, nil, func(r *sql.Rows) error {
+	err := each(ctx, s.db, `SELECT name, prior, want, asleep, since, cut FROM machines`, nil, func(r *sql.Rows) error {
 		var m site.MachineRow
 		var since int64
-		if err := r.Scan(&m.Name, &m.Prior, &m.Want, &m.Asleep, &since); err != nil {
+		if err := r.Scan(&m.Name, &m.Prior, &m.Want, &m.Asleep, &since, &m.Cut); err != nil {
 			return err
 		}
 		m.Since = time.Unix(0, since).UTC()
@@ -66,6 +66,17 @@ func (s Site) LoadSite(ctx context.Context) (site.Saved, error) {
 		return out, err
 	}
 	if out.OpenAlarms, err = docs[site.Alarm](ctx, s.db, `SELECT doc FROM alarms WHERE open = 1 ORDER BY id`); err != nil {
+		return out, err
+	}
+	err = each(ctx, s.db, `SELECT kind, key, doc FROM lessons`, nil, func(r *sql.Rows) error {
+		var l site.Lesson
+		if err := r.Scan(&l.Kind, &l.Key, &l.Doc); err != nil {
+			return err
+		}
+		out.Lessons = append(out.Lessons, l)
+		return nil
+	})
+	if err != nil {
 		return out, err
 	}
 	row := s.db.Read().QueryRowContext(ctx, `SELECT (SELECT coalesce(max(id), 0) FROM alarms), (SELECT coalesce(max(id), 0) FROM decisions)`)
@@ -116,6 +127,9 @@ func (s Site) SaveTurn(ctx context.Context, t site.Turn) error {
 				return err
 			}
 		}
+		if err := saveLessons(ctx, tx, t.Lessons); err != nil {
+			return err
+		}
 		if t.Progress != nil {
 			if err := saveProgress(tx, *t.Progress); err != nil {
 				return err
@@ -130,15 +144,33 @@ func saveMachines(ctx context.Context, tx *sql.Tx, rows []site.MachineRow) error
 		return nil
 	}
 	// A curtailment changes thousands at once: one statement, prepared.
-	stmt, err := tx.PrepareContext(ctx, `INSERT INTO machines (name, prior, want, asleep, since) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (name) DO UPDATE SET prior = excluded.prior, want = excluded.want, asleep = excluded.asleep, since = excluded.since`)
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO machines (name, prior, want, asleep, since, cut) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET prior = excluded.prior, want = excluded.want, asleep = excluded.asleep, since = excluded.since, cut = excluded.cut`)
 	if err != nil {
 		return fmt.Errorf("writing machines: %w", err)
 	}
 	defer func() { _ = stmt.Close() }()
 	for _, m := range rows {
-		if _, err := stmt.ExecContext(ctx, m.Name, m.Prior, m.Want, m.Asleep, m.Since.UnixNano()); err != nil {
+		if _, err := stmt.ExecContext(ctx, m.Name, m.Prior, m.Want, m.Asleep, m.Since.UnixNano(), m.Cut); err != nil {
 			return fmt.Errorf("writing machine %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+func saveLessons(ctx context.Context, tx *sql.Tx, lessons []site.Lesson) error {
+	if len(lessons) == 0 {
+		return nil
+	}
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO lessons (kind, key, doc) VALUES (?, ?, ?)
+		ON CONFLICT (kind, key) DO UPDATE SET doc = excluded.doc`)
+	if err != nil {
+		return fmt.Errorf("writing what was learned: %w", err)
+	}
+	defer func() { _ = stmt.Close() }()
+	for _, l := range lessons {
+		if _, err := stmt.ExecContext(ctx, l.Kind, l.Key, string(l.Doc)); err != nil {
+			return fmt.Errorf("writing what was learned of %s %s: %w", l.Kind, l.Key, err)
 		}
 	}
 	return nil

@@ -1,0 +1,99 @@
+package site
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"sluice/dispatch"
+)
+
+// slowUSD is what a kW counts that would be gone too late for an order: more than
+// any that is in time.
+const slowUSD = 1e6
+
+// hurry makes the reflex prefer, for an order with a deadline, the ways down on
+// which nearly all machines of a class are in time: what restarts the miner for
+// minutes is used where nothing else is left. It says whether any way is too slow.
+// The caller holds s.mu.
+func (s *Site) hurry(pic *picture, c *curtailment, now time.Time) bool {
+	if c == nil || c.WithinS <= 0 {
+		return false
+	}
+	left := c.From.Add(time.Duration(c.WithinS*float64(time.Second))).Sub(now) - s.delay()
+	if now.After(c.From) && left <= 0 {
+		return false // it is too late for all alike
+	}
+	any := false
+	for i := range pic.in.Classes {
+		k := s.classBy[pic.in.Classes[i].Name]
+		if k == nil || !k.node.under(c.node) {
+			continue
+		}
+		d := &pic.in.Classes[i]
+		firmwares := s.firmwaresOf(k)
+		for _, from := range d.Modes {
+			for _, to := range d.Modes {
+				if to.PowerKW >= from.PowerKW {
+					continue
+				}
+				worst := 0.0
+				for _, fw := range firmwares {
+					worst = math.Max(worst, s.nearlyAll(fw, laneOf(from.Name, to.Name, false)))
+				}
+				if worst > left.Seconds() {
+					any = true
+					dearer(d, from.Name, to.Name, slowUSD*(from.PowerKW-to.PowerKW))
+				}
+			}
+		}
+	}
+	return any
+}
+
+func (s *Site) firmwaresOf(c *class) []string {
+	var out []string
+	for _, m := range c.miners {
+		if fw := s.firmwareOf(m); !slices.Contains(out, fw) {
+			out = append(out, fw)
+		}
+	}
+	return out
+}
+
+func dearer(c *dispatch.Class, from, to string, usd float64) {
+	for i := range c.Switches {
+		if x := &c.Switches[i]; x.From == from && x.To == to {
+			x.USD += usd
+			return
+		}
+	}
+	c.Switches = append(c.Switches, dispatch.Switch{From: from, To: to, USD: usd})
+}
+
+// withoutHurry is what a plan loses in its interval, as a negative number, with
+// nothing added for being slow.
+func withoutHurry(in *dispatch.Instance, p *dispatch.Plan) float64 {
+	lost := 0.0
+	hours := in.StepMinutes / 60
+	for _, m := range p.Moves {
+		for i := range in.Classes {
+			c := &in.Classes[i]
+			if c.Name != m.Class {
+				continue
+			}
+			at := func(name string) (kw, usd float64) {
+				for _, x := range c.Modes {
+					if x.Name == name {
+						return x.PowerKW, x.USDPerHour.At(m.T)
+					}
+				}
+				return 0, 0
+			}
+			kw0, usd0 := at(m.From)
+			kw1, usd1 := at(m.To)
+			lost += float64(m.Units) * ((usd0 - usd1) - (kw0-kw1)/1000*in.PriceUSDPerMW.At(m.T)) * hours
+		}
+	}
+	return -lost
+}
