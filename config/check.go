@@ -67,6 +67,7 @@ func (d *decoder) check(c *Config) {
 			d.bad(p+".address", "", "%s.address: %q is not host:port", p, m.Address)
 		}
 	}
+	d.checkFacility(c, nodes)
 	for i, k := range c.Classes {
 		d.checkClass(fmt.Sprintf("classes[%d]", i), k, nodes)
 	}

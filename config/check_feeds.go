@@ -41,11 +41,12 @@ var feedTypes = map[string]feedType{
 		takes: []string{"url", "zone"}, needs: []string{"zone"}, url: "https://api.energy-charts.info",
 		refresh: 15 * time.Minute, maxAge: 15 * time.Minute, gives: []feed.Quantity{feed.RealTimePrice, feed.DayAheadPrice},
 	},
+	"mqtt":   {takes: []string{"device", "topic", "node", "hold"}, needs: []string{"device", "topic"}, refresh: time.Second, maxAge: 15 * time.Minute},
 	"orders": {takes: []string{"url", "path", "user", "password"}, refresh: time.Minute, maxAge: 15 * time.Minute},
 }
 
 // typed are the fields that only some types take.
-var typed = []string{"url", "path", "columns", "interval", "publish_at", "values", "zone", "user", "password", "cookie_file"}
+var typed = []string{"url", "path", "columns", "interval", "publish_at", "values", "zone", "user", "password", "cookie_file", "device", "topic", "node", "hold"}
 
 func (d *decoder) checkFeeds(c *Config) {
 	priced := false

@@ -19,6 +19,8 @@ type Config struct {
 	Site     Site      `yaml:"site"`
 	Nodes    []Node    `yaml:"nodes"`
 	Meters   []Meter   `yaml:"meters"`
+	Devices  []Device  `yaml:"devices"`
+	Sensors  []Sensor  `yaml:"sensors"`
 	Classes  []Class   `yaml:"classes"`
 	Machines []Machine `yaml:"machines"`
 	Hosts    []Host    `yaml:"hosts"`
@@ -27,6 +29,7 @@ type Config struct {
 	History  History   `yaml:"history"`
 	Pivot    Pivot     `yaml:"pivot"`
 	Alarms   Alarms    `yaml:"alarms"`
+	Publish  Publish   `yaml:"publish"`
 	Server   Server    `yaml:"server"`
 
 	Telemetry Telemetry `yaml:"telemetry"`
@@ -58,6 +61,8 @@ type Site struct {
 	USDPer        float64  `yaml:"usd_per_currency"`       // dated rate, required where currency is not USD; 1 for USD
 	USDPerAt      string   `yaml:"usd_per_currency_as_of"` // the rate's date
 	MaxReadingAge Duration `yaml:"max_reading_age"`        // older readings count as silent, default 2m
+	ResidualShare Percent  `yaml:"residual_share"`         // of a meter that may be nobody's, default 5%
+	ResidualAfter Duration `yaml:"residual_after"`         // so long before it is an alarm, default 5m
 }
 
 // Node is one limit of the power tree. Exactly one has no parent.
@@ -69,11 +74,18 @@ type Node struct {
 
 // Meter measures a node.
 type Meter struct {
-	Node     string `yaml:"node"`
-	Driver   string `yaml:"driver"`   // modbus
-	Address  string `yaml:"address"`  // host:port
-	Unit     int    `yaml:"unit"`     // Modbus unit id, default 1
-	Register int    `yaml:"register"` // input register of total power, float32 big endian in watts, default 52
+	Node     string  `yaml:"node"`
+	Driver   string  `yaml:"driver"`   // modbus
+	Address  string  `yaml:"address"`  // host:port
+	Unit     int     `yaml:"unit"`     // Modbus unit id, default 1
+	Register int     `yaml:"register"` // input register of total power, float32 big endian in watts, default 52
+	Map      string  `yaml:"map"`      // instead of register: a name, or a file's path, absolute after Load
+	Scale    float64 `yaml:"scale"`    // default 1
+	Device   string  `yaml:"device"`   // instead of driver and address
+	Outlet   int     `yaml:"outlet"`   // of a PDU; 0: all of it
+	Topic    string  `yaml:"topic"`    // of a broker
+	Path     string  `yaml:"path"`
+	In       string  `yaml:"in"` // unit of the message
 }
 
 // Class is a group of interchangeable miners.
@@ -103,6 +115,7 @@ type Machine struct {
 	Address  string `yaml:"address"` // host, host:port, or a range 10.0.1.10-10.0.1.250
 	APIPort  int    `yaml:"api_port"`
 	WebPort  int    `yaml:"web_port"`
+	Outlet   string `yaml:"outlet"` // DEVICE/NUMBER, that of a range's first machine; DEVICE
 	User     string `yaml:"user"`
 	Password Secret `yaml:"password"`
 }
@@ -134,7 +147,7 @@ type Reserve struct {
 // Feed is one source of prices, network figures or orders.
 type Feed struct {
 	Name       string             `yaml:"name"`
-	Type       string             `yaml:"type"` // csv, constant, mempool, bitcoind, ercot, energy-charts, orders
+	Type       string             `yaml:"type"` // csv, constant, mempool, bitcoind, ercot, energy-charts, orders, mqtt
 	URL        string             `yaml:"url"`
 	Path       string             `yaml:"path"`       // folder or file of csv and orders; absolute after Load
 	Columns    map[string]string  `yaml:"columns"`    // csv: quantity → column
@@ -145,9 +158,13 @@ type Feed struct {
 	User       string             `yaml:"user"`
 	Password   Secret             `yaml:"password"`
 	CookieFile string             `yaml:"cookie_file"` // bitcoind's .cookie; absolute after Load
-	Refresh    Duration           `yaml:"refresh"`     // default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts
-	MaxAge     Duration           `yaml:"max_age"`     // default 15m; 30m for ercot, 24h for mempool and bitcoind
-	Fallback   map[string]float64 `yaml:"fallback"`    // quantity → value where there is none
+	Device     string             `yaml:"device"`      // mqtt: the broker
+	Topic      string             `yaml:"topic"`
+	Node       string             `yaml:"node"`     // mqtt: of orders that name none
+	Hold       Duration           `yaml:"hold"`     // mqtt: of an order without an end, default 15m
+	Refresh    Duration           `yaml:"refresh"`  // default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts
+	MaxAge     Duration           `yaml:"max_age"`  // default 15m; 30m for ercot, 24h for mempool and bitcoind
+	Fallback   map[string]float64 `yaml:"fallback"` // quantity → value where there is none
 }
 
 // History says where backtests and plans find the past.

@@ -104,6 +104,7 @@ feeds:
 	want := Site{
 		Name: "a", Mode: "observe", Step: Duration(5 * time.Minute), Horizon: Duration(3 * time.Hour), Guard: 0.01, Ramp: 2_000_000,
 		Overhead: 1, PoolFee: 0.02, Currency: "USD", USDPer: 1, MaxReadingAge: Duration(2 * time.Minute),
+		ResidualShare: 0.05, ResidualAfter: Duration(5 * time.Minute),
 	}
 	if !reflect.DeepEqual(c.Site, want) {
 		t.Errorf("the site is %+v, want %+v", c.Site, want)

@@ -26,20 +26,22 @@ var forms = map[string]struct {
 	pattern string // for the schema; empty: only the test
 	ok      func(string) bool
 }{
-	"name":     {"a name of letters, digits, dots, dashes and underscores, up to 64", namePattern, matches(namePattern)},
-	"region":   {"an ISO 3166 code, such as US-TX", regionPattern, matches(regionPattern)},
-	"currency": {"an ISO 4217 code of three capitals, such as EUR", currencyPattern, matches(currencyPattern)},
-	"date":     {"a date, such as 2026-01-31", datePattern, func(s string) bool { _, err := time.Parse(time.DateOnly, s); return err == nil }},
-	"clock":    {"an hour and minute, such as 18:00", clockPattern, matches(clockPattern)},
-	"url":      {"a URL that begins with http:// or https://", `^https?://`, httpURL},
+	"name":        {"a name of letters, digits, dots, dashes and underscores, up to 64", namePattern, matches(namePattern)},
+	"region":      {"an ISO 3166 code, such as US-TX", regionPattern, matches(regionPattern)},
+	"currency":    {"an ISO 4217 code of three capitals, such as EUR", currencyPattern, matches(currencyPattern)},
+	"date":        {"a date, such as 2026-01-31", datePattern, func(s string) bool { _, err := time.Parse(time.DateOnly, s); return err == nil }},
+	"clock":       {"an hour and minute, such as 18:00", clockPattern, matches(clockPattern)},
+	"fingerprint": {"a SHA-256 of 64 hexadecimal digits, with or without colons", fingerprintPattern, matches(fingerprintPattern)},
+	"url":         {"a URL that begins with http:// or https://", `^https?://`, httpURL},
 }
 
 const (
-	namePattern     = `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`
-	regionPattern   = `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`
-	currencyPattern = `^[A-Z]{3}$`
-	datePattern     = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
-	clockPattern    = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
+	namePattern        = `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`
+	regionPattern      = `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`
+	currencyPattern    = `^[A-Z]{3}$`
+	datePattern        = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+	fingerprintPattern = `^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$`
+	clockPattern       = `^([01][0-9]|2[0-3]):[0-5][0-9]$`
 )
 
 func matches(pattern string) func(string) bool { return regexp.MustCompile(pattern).MatchString }
@@ -64,6 +66,9 @@ var fields = map[string]field{
 	"Config.site":      {doc: "What holds for the whole site: one grid connection, one jurisdiction.", need: true},
 	"Config.nodes":     {doc: "The power tree: the connection, its feeders and PDUs, each with its limit. Exactly one node has no parent.", need: true},
 	"Config.meters":    {doc: "Meters that measure the power into a node."},
+	"Config.devices":   {doc: "PDUs, management controllers, UPSes, meters and MQTT brokers, to which meters, sensors, machines and feeds refer by name."},
+	"Config.sensors":   {doc: "What tells values by which nothing is controlled: UPSes, thermometers, the voltages of a meter."},
+	"Config.publish":   {doc: "Where the site's state is told to other systems, over MQTT."},
 	"Config.classes":   {doc: "Groups of interchangeable miners, with the modes that they can be put into."},
 	"Config.machines":  {doc: "The miners, one by one or by ranges of addresses."},
 	"Config.hosts":     {doc: "The compute hosts that run AI jobs."},
@@ -90,6 +95,8 @@ var fields = map[string]field{
 	"Site.usd_per_currency":       {doc: "US dollars for one unit of the currency. Needed where the currency is not USD.", between: []float64{1e-9, 1e6}},
 	"Site.usd_per_currency_as_of": {doc: "The date of that rate.", form: "date"},
 	"Site.max_reading_age":        {doc: "A machine whose newest reading is older counts as silent.", def: "2m", between: []float64{1, 86400}},
+	"Site.residual_share":         {doc: "What of a meter's reading may be nobody's (neither mining, nor AI, nor their cooling and losses) before it is an alarm.", def: "5%"},
+	"Site.residual_after":         {doc: "How long it must be beyond that.", def: "5m", between: []float64{1, 86400}},
 
 	"Node.name":   {doc: "The node's name.", need: true, form: "name"},
 	"Node.parent": {doc: "The node that feeds it; the connection itself has none."},
@@ -97,9 +104,50 @@ var fields = map[string]field{
 
 	"Meter.node":     {doc: "The node that it measures.", need: true},
 	"Meter.driver":   {doc: "The protocol.", def: "modbus", enum: []string{"modbus"}},
-	"Meter.address":  {doc: "host:port of the meter or its gateway.", need: true},
+	"Meter.address":  {doc: "host:port of the meter or its gateway; not where device is given."},
 	"Meter.unit":     {doc: "The Modbus unit id.", def: "1", between: []float64{0, 247}},
 	"Meter.register": {doc: "The first input register of the total active power: float32, big endian, watts.", def: "52", between: []float64{0, 65534}},
+	"Meter.map":      {doc: "The meter's register map instead of register: a name such as eastron-sdm630, or the path of a file; docs/meters.md lists and explains them."},
+	"Meter.scale":    {doc: "By which the power is multiplied: the ratio of current transformers that the meter does not know of, -1 where they sit the other way round.", def: "1", between: []float64{-1e6, 1e6}},
+	"Meter.device":   {doc: "A device that measures the node, instead of driver and address."},
+	"Meter.outlet":   {doc: "The outlet of a PDU that feeds the node; 0 or nothing means all of the PDU.", def: "0", between: []float64{0, 10000}},
+	"Meter.topic":    {doc: "The MQTT topic that tells the power."},
+	"Meter.path":     {doc: "Where the value stands in a JSON message, such as power.total; nothing means that the message is the number."},
+	"Meter.in":       {doc: "The unit of the message: W, kW or MW.", enum: []string{"W", "kW", "MW"}},
+
+	"Device.name":        {doc: "The device's name.", need: true, form: "name"},
+	"Device.driver":      {doc: "The protocol.", need: true, enum: []string{"modbus", "snmp", "redfish", "mqtt", "nut"}},
+	"Device.address":     {doc: "host or host:port.", need: true},
+	"Device.user":        {doc: "The user; with snmp it means version 3."},
+	"Device.password":    {doc: "The password: env:NAME or file:PATH."},
+	"Device.tls":         {doc: "verify: the certificate must be known, to the system or by ca_file or fingerprint; insecure: any will do; off: no encryption. redfish verifies unless told otherwise, mqtt and nut are plain unless told otherwise.", enum: []string{"verify", "insecure", "off"}},
+	"Device.ca_file":     {doc: "A PEM file with the authority of its certificate. Relative to this file."},
+	"Device.fingerprint": {doc: "The SHA-256 fingerprint of its certificate, in hex.", form: "fingerprint"},
+	"Device.map":         {doc: "modbus, snmp: where its values stand: a name such as apc-rpdu2, or the path of a file; docs/meters.md lists and explains them."},
+	"Device.unit":        {doc: "modbus: the unit id.", def: "1", between: []float64{0, 247}},
+	"Device.scale":       {doc: "modbus: by which power, current and energy are multiplied.", def: "1", between: []float64{-1e6, 1e6}},
+	"Device.community":   {doc: "snmp version 2c: the community: env:NAME or file:PATH."},
+	"Device.auth":        {doc: "snmp version 3: the authentication, with password.", enum: []string{"SHA", "SHA224", "SHA256", "SHA384", "SHA512", "MD5"}},
+	"Device.privacy":     {doc: "snmp version 3: the encryption, with privacy_key.", enum: []string{"AES", "AES192", "AES256", "AES192C", "AES256C", "DES"}},
+	"Device.privacy_key": {doc: "snmp version 3: the key of the encryption: env:NAME or file:PATH; without one nothing is encrypted."},
+	"Device.module":      {doc: "snmp: the PDU's number within a chain; -1 means the map's own.", def: "-1", between: []float64{-1, 1000}},
+	"Device.session":     {doc: "redfish: yes logs in once, no sends user and password with each request.", def: "yes", enum: []string{"yes", "no"}},
+	"Device.chassis":     {doc: "redfish: the chassis's ID; nothing means the first that measures its power."},
+	"Device.system":      {doc: "redfish: the system's ID; nothing means the only one."},
+	"Device.ups":         {doc: "nut: the name of the UPS at upsd."},
+
+	"Sensor.name":     {doc: "The sensor's name.", need: true, form: "name"},
+	"Sensor.node":     {doc: "The node where it stands."},
+	"Sensor.device":   {doc: "The device that is asked.", need: true},
+	"Sensor.topic":    {doc: "mqtt: the topic."},
+	"Sensor.path":     {doc: "mqtt: where the value stands in a JSON message; nothing means that the message is the number."},
+	"Sensor.quantity": {doc: "mqtt: what the topic measures.", enum: sensorQuantities},
+	"Sensor.in":       {doc: "mqtt: the unit of the message; nothing means the quantity's own."},
+	"Sensor.scale":    {doc: "mqtt: by which the value is multiplied.", def: "1", between: []float64{-1e6, 1e6}},
+
+	"Publish.device": {doc: "A device of driver mqtt; nothing means that nothing is told."},
+	"Publish.prefix": {doc: "What the topics begin with.", def: "sluice"},
+	"Publish.every":  {doc: "How often the state is told.", def: "10s", between: []float64{1, 3600}},
 
 	"Class.name":      {doc: "The class's name.", need: true, form: "name"},
 	"Class.node":      {doc: "The node that feeds its machines.", need: true},
@@ -120,6 +168,7 @@ var fields = map[string]field{
 	"Machine.address":  {doc: "host, host:port or a range such as 10.0.1.10-10.0.1.250. The port is that of the API with luxos, of the web interface with antminer.", need: true},
 	"Machine.api_port": {doc: "The port of the TCP API, 0 for the firmware's own.", def: "0", between: port},
 	"Machine.web_port": {doc: "The port of the web interface, 0 for the firmware's own.", def: "0", between: port},
+	"Machine.outlet":   {doc: "What it is plugged into: DEVICE/NUMBER for an outlet of a PDU, of the range's first machine where the address is a range; DEVICE for a host's own switch."},
 	"Machine.user":     {doc: "The user of the web interface."},
 	"Machine.password": {doc: "The password: env:NAME or file:PATH."},
 
@@ -141,7 +190,7 @@ var fields = map[string]field{
 	"Reserve.classes":      {doc: "The classes of miners that may stand ready; nothing means all."},
 
 	"Feed.name":        {doc: "The feed's name.", need: true, form: "name"},
-	"Feed.type":        {doc: "The kind of source.", need: true, enum: []string{"csv", "constant", "mempool", "bitcoind", "ercot", "energy-charts", "orders"}},
+	"Feed.type":        {doc: "The kind of source.", need: true, enum: []string{"csv", "constant", "mempool", "bitcoind", "ercot", "energy-charts", "orders", "mqtt"}},
 	"Feed.url":         {doc: "The source's address; mempool, ercot and energy-charts have the public one as default.", form: "url"},
 	"Feed.path":        {doc: "csv: a file or a folder of files; orders: a file. Relative to this file."},
 	"Feed.columns":     {doc: "csv: the column of each quantity, where its name is not the quantity's own.", keys: quantities(), more: true},
@@ -152,6 +201,10 @@ var fields = map[string]field{
 	"Feed.user":        {doc: "The user, where the source asks for one."},
 	"Feed.password":    {doc: "The password or key: env:NAME or file:PATH."},
 	"Feed.cookie_file": {doc: "bitcoind: its .cookie file, instead of user and password."},
+	"Feed.device":      {doc: "mqtt: the broker, a device."},
+	"Feed.topic":       {doc: "mqtt: the topic of the orders: a limit in kW, or JSON."},
+	"Feed.node":        {doc: "mqtt: the node of orders that name none; nothing means the site."},
+	"Feed.hold":        {doc: "mqtt: how long an order without an end holds after its message.", def: "15m", between: []float64{1, 86400}},
 	"Feed.refresh":     {doc: "The time between fetches. Default 1m; 2m for ercot, 5m for mempool, 15m for energy-charts.", between: []float64{1, 86400}},
 	"Feed.max_age":     {doc: "An older value is shown as stale. Default 15m; 30m for ercot, 24h for mempool and bitcoind.", between: []float64{1, 30 * 86400}},
 	"Feed.fallback":    {doc: "The value of each quantity where there is none, or none younger than four maximum ages.", keys: quantities(), more: true},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -72,6 +73,20 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	own := func(p *string) { // a map that is no name is a file's path
+		if strings.ContainsAny(*p, "./") {
+			abs(p)
+		}
+	}
+	for i := range c.Meters {
+		own(&c.Meters[i].Map)
+	}
+	for i := range c.Devices {
+		x := &c.Devices[i]
+		own(&x.Map)
+		abs(&x.CAFile)
+		x.Password, x.Community, x.PrivacyKey = x.Password.at(dir), x.Community.at(dir), x.PrivacyKey.at(dir)
+	}
 	abs(&c.Dialects)
 	w := &c.Telemetry.RemoteWrite
 	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)

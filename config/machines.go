@@ -50,7 +50,7 @@ func (m Machine) expand() ([]Machine, error) {
 	a, z := r.from.As4(), r.to.As4()
 	for ip, i := r.from, 0; i < r.n; ip, i = ip.Next(), i+1 {
 		x, b := m, ip.As4()
-		x.Address = ip.String()
+		x.Address, x.Outlet = ip.String(), nextOutlet(m.Outlet, i)
 		switch {
 		case a[0] != z[0] || a[1] != z[1]:
 			x.Name += fmt.Sprintf("%d-%d-%03d", b[1], b[2], b[3])
