@@ -148,6 +148,7 @@ type miner struct{ device.Miner }
 func TestWhatsminerConformance(t *testing.T) {
 	for _, name := range []string{"whatsminer-v2", "whatsminer-v2 deaf", "whatsminer-v3"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it waits
 			devicetest.Run(t, func(t *testing.T) devicetest.Device {
 				m := devicetest.NewWhatsminer(t, "secret")
 				a := m.V2()

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"sluice"
@@ -188,46 +186,6 @@ func parse(wire []byte) (any, error) {
 		msg = "it is truncated after " + strconv.Itoa(len(b)) + " bytes"
 	}
 	return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: msg, Cause: err}
-}
-
-var bracketed = regexp.MustCompile(`([A-Za-z_][\w .%/-]*?)\s*\[([^\[\]]*)\]`)
-
-// brackets turns texts of the form KEY[value] KEY[value] into objects. A value
-// of several words stays one text, and is also a list of its words under
-// KEY_list, because its places have meanings.
-func brackets(v any, depth int) any {
-	if depth > 8 {
-		return v
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for k, c := range v {
-			v[k] = brackets(c, depth+1)
-		}
-	case []any:
-		for i, c := range v {
-			v[i] = brackets(c, depth+1)
-		}
-	case string:
-		found := bracketed.FindAllStringSubmatch(v, -1)
-		if len(found) == 0 {
-			return v
-		}
-		out := make(map[string]any, len(found))
-		for _, m := range found {
-			key := strings.TrimSpace(m[1])
-			out[key] = m[2]
-			if words := strings.Fields(m[2]); len(words) > 1 {
-				list := make([]any, len(words))
-				for i, w := range words {
-					list[i] = w
-				}
-				out[key+"_list"] = list
-			}
-		}
-		return out
-	}
-	return v
 }
 
 // StatusError is an HTTP status that is no success.
