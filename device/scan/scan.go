@@ -88,21 +88,43 @@ func Run(ctx context.Context, o Options) (int, error) {
 		o.Answer = 10 * time.Second
 	}
 	s := &scan{o: o, total: total, gate: rate.NewLimiter(rate.Limit(o.Rate), max(1, min(int(o.Rate/20), 64)))}
-	todo := make(chan netip.Addr)
-	var wg sync.WaitGroup
-	for range min(o.Parallel, total) {
-		wg.Go(func() {
-			for a := range todo {
-				s.visit(ctx, a)
-			}
-		})
-	}
-	err = s.feed(ctx, todo)
-	wg.Wait()
+	s.all(total, func(todo chan<- visit) { err = s.feed(ctx, todo) }, func(v visit) { s.look(ctx, v) })
+	// Who opened and could not be named is asked once more, when the rush is over:
+	// a device may have been busy, or its reply lost.
+	again := s.again
+	s.all(len(again), func(todo chan<- visit) {
+		for _, v := range again {
+			todo <- v
+		}
+	}, func(v visit) { s.identify(ctx, v, true) })
 	if err == nil {
 		err = ctx.Err()
 	}
 	return int(s.found.Load()), err
+}
+
+// visit is an address, and the port that somebody opened there.
+type visit struct {
+	addr netip.Addr
+	port int
+}
+
+// all has up to Parallel goroutines do what feed hands out.
+func (s *scan) all(n int, feed func(chan<- visit), do func(visit)) {
+	todo := make(chan visit)
+	var wg sync.WaitGroup
+	for range min(s.o.Parallel, n) {
+		wg.Go(func() {
+			for v := range todo {
+				do(v)
+			}
+		})
+	}
+	if n > 0 {
+		feed(todo)
+	}
+	close(todo)
+	wg.Wait()
 }
 
 type scan struct {
@@ -111,13 +133,13 @@ type scan struct {
 	gate  *rate.Limiter
 	found atomic.Int64
 
-	mu   sync.Mutex // of the calls to the outside
-	done int
+	mu    sync.Mutex // of the calls to the outside
+	done  int
+	again []visit
 }
 
 // feed hands out the addresses in order.
-func (s *scan) feed(ctx context.Context, todo chan<- netip.Addr) error {
-	defer close(todo)
+func (s *scan) feed(ctx context.Context, todo chan<- visit) error {
 	for _, p := range s.o.Prefixes {
 		p = p.Masked()
 		a := p.Addr()
@@ -126,7 +148,7 @@ func (s *scan) feed(ctx context.Context, todo chan<- netip.Addr) error {
 		}
 		for range size(p) {
 			select {
-			case todo <- a:
+			case todo <- visit{addr: a}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -136,39 +158,41 @@ func (s *scan) feed(ctx context.Context, todo chan<- netip.Addr) error {
 	return nil
 }
 
-// visit looks at one address.
-func (s *scan) visit(ctx context.Context, a netip.Addr) {
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.done++; s.o.Progress != nil {
-			s.o.Progress(s.done, s.total)
-		}
-	}()
-	port := s.opens(ctx, a)
-	if port == 0 || ctx.Err() != nil {
-		return
+// look knocks at one address, and asks whoever opens.
+func (s *scan) look(ctx context.Context, v visit) {
+	if v.port = s.opens(ctx, v.addr); v.port != 0 && ctx.Err() == nil {
+		s.identify(ctx, v, false)
 	}
-	at := device.Address{Host: a.String()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done++; s.o.Progress != nil {
+		s.o.Progress(s.done, s.total)
+	}
+}
+
+// identify asks what is at an address; last says that it is not asked again.
+func (s *scan) identify(ctx context.Context, v visit, last bool) {
+	at := device.Address{Host: v.addr.String()}
 	if s.o.Exact {
-		at.APIPort, at.WebPort = port, port
+		at.APIPort, at.WebPort = v.port, v.port
 	}
 	cctx, cancel := context.WithTimeout(ctx, s.o.Answer)
 	defer cancel()
 	r, err := s.o.Identify(cctx, at)
-	if ctx.Err() != nil && err != nil {
-		return
+	if err != nil && ctx.Err() != nil {
+		return // called off
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		if s.o.Nameless != nil {
-			s.o.Nameless(a.String(), err)
-		}
-		return
+	switch {
+	case err == nil:
+		s.found.Add(1)
+		s.o.Found(r)
+	case !last:
+		s.again = append(s.again, v)
+	case s.o.Nameless != nil:
+		s.o.Nameless(v.addr.String(), err)
 	}
-	s.found.Add(1)
-	s.o.Found(r)
 }
 
 // opens returns a port that somebody opens, 0 where nobody does. A port that refuses says that

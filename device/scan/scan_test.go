@@ -78,16 +78,21 @@ func TestScan(t *testing.T) {
 func TestSilentCostsItsOwn(t *testing.T) {
 	port := doors(t, "127.90.3.1", "127.90.3.2", "127.90.3.3")
 	told := make(chan string, 3)
+	var asked atomic.Int64
 	n, err := scan.Run(t.Context(), scan.Options{
-		Prefixes: prefixes("127.90.3.0/29"), Ports: []int{port}, Parallel: 2, Answer: 300 * time.Millisecond,
+		Prefixes: prefixes("127.90.3.0/29"), Ports: []int{port}, Parallel: 2, Answer: time.Second,
 		Identify: func(ctx context.Context, a device.Address) (device.Report, error) {
 			if a.Host == "127.90.3.1" {
 				for range 2 { // the others must come while this one waits
 					select {
 					case <-told:
-					case <-t.Context().Done():
+					case <-ctx.Done():
+						if asked.Add(1) == 1 {
+							t.Error("the others waited for the silent one")
+						}
 					}
 				}
+				asked.Add(1)
 				<-ctx.Done()
 				return device.Report{}, ctx.Err()
 			}
@@ -98,6 +103,28 @@ func TestSilentCostsItsOwn(t *testing.T) {
 	})
 	if n != 2 || err != nil {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// Who could not be named in the rush is asked once more, and found then.
+func TestAskedOnceMore(t *testing.T) {
+	port := doors(t, "127.90.7.1", "127.90.7.2", "127.90.7.3")
+	var asked [4]atomic.Int64
+	var nameless []string
+	n, err := scan.Run(t.Context(), scan.Options{
+		Prefixes: prefixes("127.90.7.0/29"), Ports: []int{port},
+		Identify: func(_ context.Context, a device.Address) (device.Report, error) {
+			i := a.Host[len(a.Host)-1] - '0'
+			if k := asked[i].Add(1); i == 3 || i == 2 && k == 1 {
+				return device.Report{}, errors.New("busy")
+			}
+			return device.Report{Address: a.Host}, nil
+		},
+		Found:    func(device.Report) {},
+		Nameless: func(a string, _ error) { nameless = append(nameless, a) },
+	})
+	if n != 2 || err != nil || !slices.Equal(nameless, []string{"127.90.7.3"}) || asked[1].Load() != 1 || asked[2].Load() != 2 || asked[3].Load() != 2 {
+		t.Errorf("%d found, %v, nameless %v, asked %d, %d and %d times", n, err, nameless, asked[1].Load(), asked[2].Load(), asked[3].Load())
 	}
 }
 
