@@ -34,13 +34,19 @@ func testDB(t testing.TB, change ...func(*Options)) *DB {
 	return d
 }
 
+// fataler is a test, or a property's.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 type point struct {
 	t int64
 	v float64
 }
 
 // read returns all samples of a metric, by the labels of its series.
-func read(t testing.TB, d *DB, name string) map[string][]point {
+func read(t fataler, d *DB, name string) map[string][]point {
 	t.Helper()
 	q, err := d.Querier(math.MinInt64, math.MaxInt64)
 	if err != nil {
@@ -63,7 +69,7 @@ func read(t testing.TB, d *DB, name string) map[string][]point {
 	return out
 }
 
-func mustAppend(t testing.TB, d *DB, at time.Time, x ...Sample) {
+func mustAppend(t fataler, d *DB, at time.Time, x ...Sample) {
 	t.Helper()
 	if err := d.Append(context.Background(), at, x); err != nil {
 		t.Fatal(err)
