@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,9 +13,12 @@ import (
 	"sluice/device/dialect"
 )
 
+// loaded is read once: a Set does not change.
+var loaded = sync.OnceValues(func() (*dialect.Set, error) { return dialect.Load("") })
+
 func load(t testing.TB) *dialect.Set {
 	t.Helper()
-	s, err := dialect.Load("")
+	s, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
