@@ -110,6 +110,12 @@ func TestJSON(t *testing.T) {
 	if err != nil || len(js) == 0 || miner < 0 {
 		t.Fatalf("jobs: %v, %v", js, err)
 	}
+	var miners []string
+	for _, m := range ms {
+		if m.Kind == "miner" {
+			miners = append(miners, m.Name)
+		}
+	}
 	task := filepath.Join(t.TempDir(), "task.yaml")
 	if err := os.WriteFile(task, []byte("run: true\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -127,6 +133,14 @@ func TestJSON(t *testing.T) {
 		"job show":       s.on(js[0].ID),
 		"machine list":   s.on(),
 		"machine show":   s.on(ms[0].Name),
+		"fleet promise":  s.on("--within", "30s", "--selector", "class!=none"),
+		"fleet response": s.on(),
+		"fleet curves":   s.on(),
+		"fleet sleep":    s.on("--selector", "name="+miners[0], "--why", "test", "--yes"),
+		"fleet wake":     s.on("--selector", "name="+miners[1]),
+		"fleet set":      s.on("sleep", "--selector", "name="+miners[1], "--why", "test", "--yes"),
+		"fleet lock":     s.on("--selector", "name="+miners[2], "--why", "test", "--yes"),
+		"fleet release":  s.on("--selector", "name="+miners[2]),
 		"decisions":      s.on(),
 		"alarms":         s.on("--all"),
 		"ledger balance": s.on(),

@@ -22,6 +22,17 @@ type Site interface {
 	Pin(ctx context.Context, p site.Pin) error
 	Release(ctx context.Context, machine, by string) error
 
+	// Responses is what was learned of how soon power moves, Curves what classes
+	// draw and hash in their modes.
+	Responses() site.Responses
+	Curves() []site.Curve
+	// Promise says how much of the miners selected can be shed within the time.
+	Promise(ctx context.Context, within time.Duration, selector string) (site.Promise, error)
+	// PreviewFleet says what an order to many miners would do, ActFleet does what a
+	// preview has shown.
+	PreviewFleet(ctx context.Context, o site.FleetOrder) (site.FleetPreview, error)
+	ActFleet(ctx context.Context, o site.FleetOrder) (site.FleetResult, error)
+
 	Curtail(ctx context.Context, o site.CurtailmentOrder) (site.Curtailment, error)
 	PreviewCurtailment(ctx context.Context, o site.CurtailmentOrder) (site.Preview, error)
 	CancelCurtailment(ctx context.Context, id, by string) (site.Curtailment, error)

@@ -30,7 +30,8 @@ type fakeSite struct {
 	alarms    []site.Alarm
 	pins      []site.Pin
 	asked     [2]time.Time // of the last History
-	fail      error        // of every call that can fail
+	fleet     []site.FleetOrder
+	fail      error // of every call that can fail
 	subs      map[chan site.Event]struct{}
 	subbed    chan struct{} // one for each Subscribe
 	ended     chan struct{} // one for each end of a subscription
@@ -100,6 +101,38 @@ func (f *fakeSite) Release(_ context.Context, machine, by string) error {
 		return sluice.Errorf(sluice.Conflict, "", "%s is not pinned (asked by %s)", machine, by)
 	}
 	return f.fail
+}
+
+func (f *fakeSite) Responses() site.Responses {
+	p := 2.5
+	return site.Responses{DelayS: 0.5, Firmwares: []site.Response{{Firmware: "luxos", Lane: "sleep", Direction: "down", Samples: 20, P50S: &p}}}
+}
+
+func (f *fakeSite) Curves() []site.Curve {
+	return []site.Curve{{Class: "s19", Model: "S19", Modes: []site.CurvePoint{{Mode: "mine", PowerW: 3250, HashrateTHs: 110, Source: "measured", Samples: 20}}}}
+}
+
+func (f *fakeSite) Promise(_ context.Context, within time.Duration, selector string) (site.Promise, error) {
+	if _, err := site.ParseSelector(selector); selector != "" && err != nil {
+		return site.Promise{}, err
+	}
+	return site.Promise{WithinS: within.Seconds(), Selector: selector, ShedKW: 9000, RunningKW: 11000, Excluded: map[string]int{"locked": 1}}, f.fail
+}
+
+func (f *fakeSite) PreviewFleet(_ context.Context, o site.FleetOrder) (site.FleetPreview, error) {
+	if _, err := site.ParseSelector(o.Selector); err != nil {
+		return site.FleetPreview{}, err
+	}
+	return site.FleetPreview{Selector: o.Selector, Action: o.Action, Mode: o.Mode, Machines: 50, NowKW: 160, AfterKW: 2, USDPerHour: -3, Token: "t1"}, f.fail
+}
+
+func (f *fakeSite) ActFleet(ctx context.Context, o site.FleetOrder) (site.FleetResult, error) {
+	if o.Token != "t1" {
+		return site.FleetResult{}, sluice.Errorf(sluice.Conflict, "preview it again", "there is no such preview")
+	}
+	f.fleet = append(f.fleet, o)
+	p, err := f.PreviewFleet(ctx, o)
+	return site.FleetResult{FleetPreview: p, Commanded: 50}, err
 }
 
 func (f *fakeSite) Curtail(_ context.Context, o site.CurtailmentOrder) (site.Curtailment, error) {

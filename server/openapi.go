@@ -30,6 +30,7 @@ func apiConfig(version string) huma.Config {
 	c.Tags = []*huma.Tag{
 		{Name: "site", Description: "The site as a whole: now, before, and why"},
 		{Name: "machines", Description: "Miners and compute hosts"},
+		{Name: "fleet", Description: "Many miners at once: how soon they obey, what they draw, orders by a selector"},
 		{Name: "curtailments", Description: "Orders to keep load under a limit"},
 		{Name: "jobs", Description: "AI work"},
 		{Name: "books", Description: "The double-entry journal, and backup"},

@@ -26,6 +26,7 @@ type Order struct {
 	From    time.Time `json:"from,omitzero" doc:"Start, site time; without: now"`
 	Until   time.Time `json:"until,omitzero" doc:"End, site time; or give for_s"`
 	ForS    float64   `json:"for_s,omitempty" minimum:"0" doc:"How long from its start, in seconds of site time; or give until"`
+	WithinS float64   `json:"within_s,omitempty" minimum:"0" maximum:"86400" doc:"By when the load must be gone, in seconds of site time from its start; without: as soon as may be"`
 	By      string    `json:"by,omitempty" maxLength:"200" doc:"Who; without: api"`
 	Why     string    `json:"why,omitempty" maxLength:"1000" doc:"Why"`
 }
@@ -34,6 +35,7 @@ type Order struct {
 func (o Order) order(now time.Time) (site.CurtailmentOrder, error) {
 	out := site.CurtailmentOrder{
 		ID: o.ID, Node: o.Node, Limit: sluice.WattsOfKW(o.LimitKW), From: o.From.UTC(), Until: o.Until.UTC(), By: who(o.By), Why: o.Why,
+		Within: time.Duration(o.WithinS * float64(time.Second)),
 	}
 	if o.From.IsZero() {
 		out.From = time.Time{} // the site takes it as now

@@ -90,6 +90,7 @@ func New(o Options) (*Server, error) {
 	s.api = humago.New(s.mux, apiConfig(o.Version))
 	s.siteRoutes()
 	s.machineRoutes()
+	s.fleetRoutes()
 	s.curtailmentRoutes()
 	s.jobRoutes()
 	s.bookRoutes()

@@ -57,14 +57,14 @@ type Calibration struct {
 // Promised is what was promised of an order when it came into force, and what
 // became of it.
 type Promised struct {
-	WithinS    float64 `json:"within_s"`
-	AskedKW    float64 `json:"asked_kw"`            // load above the limit when it came
-	CanKW      float64 `json:"can_kw"`              // the most that could be promised
-	PromisedKW float64 `json:"promised_kw"`         // the lesser of the two
-	ShedKW     float64 `json:"shed_kw"`             // of miners, confirmed gone in that time
-	Ratio      float64 `json:"ratio,omitempty"`     // shed over promised, once it is scored
-	Kept       *bool   `json:"kept,omitempty"`      // absent until the time is over
-	ScoredAt   string  `json:"scored_at,omitempty"` // RFC 3339
+	WithinS    float64    `json:"within_s"`
+	AskedKW    float64    `json:"asked_kw"`        // load above the limit when it came
+	CanKW      float64    `json:"can_kw"`          // the most that could be promised
+	PromisedKW float64    `json:"promised_kw"`     // the lesser of the two
+	ShedKW     float64    `json:"shed_kw"`         // of miners, confirmed gone in that time
+	Ratio      float64    `json:"ratio,omitempty"` // shed over promised, once it is scored
+	Kept       *bool      `json:"kept,omitempty"`  // absent until the time is over
+	ScoredAt   *time.Time `json:"scored_at,omitempty"`
 }
 
 // bet is a machine that may be shed: its load, the chance that it is gone in
@@ -367,7 +367,8 @@ func (s *Site) score(c *curtailment, now time.Time) {
 		return
 	}
 	kept := p.ShedKW >= p.PromisedKW
-	p.Kept, p.Ratio, p.ScoredAt = &kept, p.ShedKW/p.PromisedKW, now.UTC().Format(time.RFC3339)
+	at := now.UTC()
+	p.Kept, p.Ratio, p.ScoredAt = &kept, p.ShedKW/p.PromisedKW, &at
 	c.dirty = true
 }
 

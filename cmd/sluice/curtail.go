@@ -23,7 +23,7 @@ const followEvery = 500 * time.Millisecond
 
 func curtailCmd() *cobra.Command {
 	var limit, id, node, by, why string
-	var length time.Duration
+	var length, within time.Duration
 	var preview, follow, asJSON bool
 	cmd, at := talks(&cobra.Command{
 		Use:   "curtail --limit 4MW --for 30m",
@@ -35,6 +35,7 @@ func curtailCmd() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&limit, "limit", "", "most load, such as 4MW or 900kW")
 	f.DurationVar(&length, "for", 0, "how long, such as 30m")
+	f.DurationVar(&within, "within", 0, "by when the load must be gone, such as 10s: slower ways down are avoided (default: as soon as may be)")
 	f.StringVar(&node, "node", "", "node of the power tree (default: the whole site)")
 	f.StringVar(&why, "why", "", "why, for the record")
 	f.StringVar(&by, "by", me(), "who orders it")
@@ -53,11 +54,14 @@ func curtailCmd() *cobra.Command {
 		if length <= 0 {
 			return sluice.Errorf(sluice.Invalid, "such as --for 30m", "--for %s is no length of an order", length)
 		}
+		if within < 0 {
+			return sluice.Errorf(sluice.Invalid, "such as --within 10s", "--within %s is no time", within)
+		}
 		c, err := at.open()
 		if err != nil {
 			return err
 		}
-		order := server.Order{ID: id, Node: node, LimitKW: w.KW(), ForS: length.Seconds(), By: by, Why: why}
+		order := server.Order{ID: id, WithinS: within.Seconds(), Node: node, LimitKW: w.KW(), ForS: length.Seconds(), By: by, Why: why}
 		out := cmd.OutOrStdout()
 		if preview {
 			p, raw, err := askFor[site.Preview](cmd.Context(), c, http.MethodPost, "/curtailments/preview", order)
@@ -122,9 +126,9 @@ func curtailListCmd(at *remote) *cobra.Command {
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), raw)
 		}
-		g := newGrid(cmd.OutOrStdout(), "ID", "STATE", "NODE", "LIMIT", "FROM", "UNTIL", "MET AFTER", "COST $", "BY", "WHY")
+		g := newGrid(cmd.OutOrStdout(), "ID", "STATE", "NODE", "LIMIT", "FROM", "UNTIL", "MET AFTER", "PROMISED", "COST $", "BY", "WHY")
 		for _, o := range all {
-			g.row(o.ID, o.State, o.Node, mw(o.LimitKW), stamp(o.From), stamp(o.Until), metAfter(o), figure(o.CostUSD, 2), orDash(o.By), o.Why)
+			g.row(o.ID, o.State, o.Node, mw(o.LimitKW), stamp(o.From), stamp(o.Until), metAfter(o), promised(o), figure(o.CostUSD, 2), orDash(o.By), o.Why)
 		}
 		return g.flush()
 	}
@@ -159,6 +163,18 @@ func metAfter(c site.Curtailment) string {
 		s += fmt.Sprintf(" (%s s wall)", figure(*c.MetAfterWallS, 2))
 	}
 	return s
+}
+
+// promised says how much was promised of an order and what became of it.
+func promised(c site.Curtailment) string {
+	p := c.Promise
+	switch {
+	case p == nil || p.PromisedKW <= 0:
+		return "-"
+	case p.Kept == nil:
+		return fmt.Sprintf("%s in %s s", mw(p.PromisedKW), figure(p.WithinS, 0))
+	}
+	return fmt.Sprintf("%s in %s s: %s %%", mw(p.PromisedKW), figure(p.WithinS, 0), figure(100*p.Ratio, 0))
 }
 
 // orderLine says in one line what an order is and how far it is obeyed.
