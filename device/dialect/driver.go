@@ -66,7 +66,7 @@ func (d *Driver) String() string { return d.d.Name + " at " + d.addr.String() }
 // Address is the device's, with the ports that it was found at.
 func (d *Driver) Address() device.Address { return d.addr }
 
-// optionalTime is the most that a request waits which a device may do without.
+// optionalTime is the most that is waited for all that a device may do without.
 const optionalTime = 4 * time.Second
 
 // ask sends the named requests, at most so many at once, and returns the
@@ -83,13 +83,13 @@ func (d *Driver) ask(ctx context.Context, names []string, atOnce int) (map[strin
 		maps.Copy(root, d.fixed)
 		d.mu.Unlock()
 	}
+	brief, cancel := context.WithTimeout(ctx, optionalTime)
+	defer cancel()
 	one := func(name string) {
 		r := d.d.Requests[name]
 		c := ctx
 		if r.Optional {
-			var cancel context.CancelFunc
-			c, cancel = context.WithTimeout(ctx, optionalTime)
-			defer cancel()
+			c = brief
 		}
 		v, err := d.link.do(c, r, env{}, d.vars(), false)
 		mu.Lock()
