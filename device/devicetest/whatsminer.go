@@ -197,7 +197,7 @@ func (m *Whatsminer) act(command string, p map[string]any) (ok bool, why string)
 	case "power_off":
 		next.off = true
 		if m.fault.forget {
-			next.pools = []wmPool{{"stratum+tcp://factory.example.com:3333", "factory", "x"}}
+			next.pools = []wmPool{}
 		}
 	case "power_on":
 		next.off = false

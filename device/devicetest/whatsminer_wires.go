@@ -303,7 +303,7 @@ func (m *Whatsminer) readV3(command, param string) []byte {
 					"power-limit": m.state.limit, "up-freq-finish": 1, "fan-speed-in": 4980, "fan-speed-out": 5070,
 				}
 			case "pools":
-				var pools []any
+				pools := []any{}
 				for i, p := range m.state.pools {
 					pools = append(pools, map[string]any{
 						"id": i + 1, "url": p.URL, "account": p.User, "status": "alive", "stratum-active": i == 0 && !m.state.off,

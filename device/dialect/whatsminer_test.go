@@ -166,6 +166,7 @@ func TestWhatsminerConformance(t *testing.T) {
 				return devicetest.Device{
 					Miner: again(), Again: again, Wire: w, Power: m.Power,
 					Refuse: m.Refuse, Ignore: m.Ignore, Behave: behave,
+					Pools: m.Pools, ForgetPools: m.Forget,
 				}
 			})
 		})
@@ -236,7 +237,7 @@ func TestWhatsminerLanes(t *testing.T) {
 			like(t, r, `{"driver":"`+name+`","hashrate_ths":126,"power_w":3276,"mode":"normal","power_limit_w":3500,"errors":null,
 				"boards":[{"index":0,"hashrate_ths":42,"chips":135,"serial":"B0"},{"index":1},{"index":2}],
 				"pools":[{"url":"stratum+tcp://pool.example.com:3333","active":true},{"active":false}],
-				"capabilities":{"sleep":true,"profiles":true,"power_limit":true,"throttle":true,"reboot":true,"locate":true}}`)
+				"capabilities":{"sleep":true,"profiles":true,"power_limit":true,"throttle":true,"pools":true,"reboot":true,"locate":true}}`)
 		})
 	}
 }

@@ -31,7 +31,34 @@ func (w whatsminerV2) Call(ctx context.Context, q Request) ([]byte, error) {
 		return b, err
 	}
 	params, _ := texts(q.Body).(map[string]any)
+	for i, p := range pooled(q.Body, "URL", "User") {
+		n := strconv.Itoa(i + 1)
+		params["pool"+n], params["worker"+n], params["passwd"+n] = p.url, p.user, poolPassword
+	}
 	return w.c.Write(ctx, q.Command, params)
+}
+
+// poolPassword stands for those of pools, which the firmware takes and never tells.
+// Pools do not look at them.
+const poolPassword = "x"
+
+type pooledAt struct{ url, user string }
+
+// pooled returns the first three of a body's pools as the firmware told them, which
+// is how many it takes.
+func pooled(body any, url, user string) []pooledAt {
+	m, _ := body.(map[string]any)
+	list, _ := m["pools"].([]any)
+	var out []pooledAt
+	for _, e := range list {
+		f, _ := e.(map[string]any)
+		u, _ := f[url].(string)
+		who, _ := f[user].(string)
+		if u != "" && len(out) < 3 {
+			out = append(out, pooledAt{u, who})
+		}
+	}
+	return out
 }
 
 // texts turns the figures of an object into texts; anything else stays as it is.
@@ -57,10 +84,17 @@ type whatsminerV3 struct{ c *whatsminer.V3 }
 func newWhatsminerV3(a device.Address) Wire { return whatsminerV3{whatsminer.NewV3(a)} }
 
 func (w whatsminerV3) Call(ctx context.Context, q Request) ([]byte, error) {
-	if q.Write {
-		return w.c.Write(ctx, q.Command, texts(q.Body))
+	if !q.Write {
+		return w.c.Read(ctx, q.Command, q.Body)
 	}
-	return w.c.Read(ctx, q.Command, q.Body)
+	var pools []map[string]string
+	for _, p := range pooled(q.Body, "url", "account") {
+		pools = append(pools, map[string]string{"pool": p.url, "worker": p.user, "passwd": poolPassword})
+	}
+	if pools != nil {
+		return w.c.Write(ctx, q.Command, pools)
+	}
+	return w.c.Write(ctx, q.Command, texts(q.Body))
 }
 
 // avalon is cgminer's protocol with commands that begin at a time of the machine's

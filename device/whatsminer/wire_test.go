@@ -65,11 +65,13 @@ func TestCommands(t *testing.T) {
 		want   any
 	}{
 		{
-			command{"power_off", map[string]any{"respbefore": "true"}}, command{"set.miner.service", "stop"},
+			command{"power_off", map[string]any{"respbefore": "true"}},
+			command{"set.miner.service", "stop"},
 			func(m *devicetest.Whatsminer) any { return m.Power() }, sluice.Watts(15),
 		},
 		{
-			command{"power_on", nil}, command{"set.miner.service", "start"},
+			command{"power_on", nil},
+			command{"set.miner.service", "start"},
 			func(m *devicetest.Whatsminer) any { return m.Power() }, sluice.Watts(3276),
 		},
 		{
@@ -78,11 +80,13 @@ func TestCommands(t *testing.T) {
 			func(m *devicetest.Whatsminer) any { return m.Percent() }, 70,
 		},
 		{
-			command{"adjust_power_limit", map[string]any{"power_limit": "3000"}}, command{"set.miner.power_limit", 3000},
+			command{"adjust_power_limit", map[string]any{"power_limit": "3000"}},
+			command{"set.miner.power_limit", 3000},
 			func(m *devicetest.Whatsminer) any { return m.Limit() }, 3000,
 		},
 		{
-			command{"set_low_power", nil}, command{"set.miner.power_mode", "low"},
+			command{"set_low_power", nil},
+			command{"set.miner.power_mode", "low"},
 			func(m *devicetest.Whatsminer) any { return m.Mode() }, "low",
 		},
 		{
@@ -96,7 +100,8 @@ func TestCommands(t *testing.T) {
 			func(m *devicetest.Whatsminer) any { return m.LED() }, "manual",
 		},
 		{
-			command{"reboot", nil}, command{"set.system.reboot", nil},
+			command{"reboot", nil},
+			command{"set.system.reboot", nil},
 			func(m *devicetest.Whatsminer) any { return m.Reboots() }, 1,
 		},
 	} {
