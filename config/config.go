@@ -90,14 +90,15 @@ type Meter struct {
 
 // Class is a group of interchangeable miners.
 type Class struct {
-	Name     string   `yaml:"name"`
-	Node     string   `yaml:"node"`
-	Model    string   `yaml:"model"`
-	Count    int      `yaml:"count"`     // of miners, for backtests and plans; 0: those of machines
-	Modes    []Mode   `yaml:"modes"`     // sleep is always there, the first; at least one more
-	MinOn    Duration `yaml:"min_on"`    // minimum dwell once awake, default 10m
-	MinOff   Duration `yaml:"min_off"`   // and once asleep, default 5m
-	WakeTime Duration `yaml:"wake_time"` // from the command to full hashrate, default 2m; its revenue is lost at each wake
+	Name        string   `yaml:"name"`
+	Node        string   `yaml:"node"`
+	Model       string   `yaml:"model"`
+	Count       int      `yaml:"count"`        // of miners, for backtests and plans; 0: those of machines
+	Modes       []Mode   `yaml:"modes"`        // sleep is always there, the first; at least one more
+	MinOn       Duration `yaml:"min_on"`       // minimum dwell once awake, default 10m
+	MinOff      Duration `yaml:"min_off"`      // and once asleep, default 5m
+	WakeTime    Duration `yaml:"wake_time"`    // from the command to full hashrate, default 2m; its revenue is lost at each wake
+	OutletAfter int      `yaml:"outlet_after"` // ignored commands to sleep after which a machine is cut off, default 0: never
 }
 
 // Mode is an operating point of one unit, at its plug.

@@ -71,11 +71,18 @@ feeds:
   - {name: e, type: ercot, zone: LZ_WEST}
   - {name: f, type: energy-charts, zone: DE-LU}
   - {name: g, type: orders, path: x}
+  - {name: h, type: mqtt, device: b, topic: x}
+devices: [{name: b, driver: mqtt, address: "127.0.0.1:1"}]
 `), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs, err := feedSpecs(c)
+	fac, err := newFacility(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fac.close()
+	specs, err := feedSpecs(c, fac)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +90,7 @@ feeds:
 	for _, s := range specs {
 		got = append(got, fmt.Sprintf("%T", s.Source))
 	}
-	want := []string{"*csv.Source", "*constant.Source", "*mempool.Source", "*bitcoind.Source", "*ercot.Source", "*energycharts.Source", "*orders.Source"}
+	want := []string{"*csv.Source", "*constant.Source", "*mempool.Source", "*bitcoind.Source", "*ercot.Source", "*energycharts.Source", "*orders.Source", "*mqtt.Source"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -91,7 +98,7 @@ feeds:
 		t.Errorf("%+v", specs[1])
 	}
 	c.Feeds[3].Password = "env:SLUICE_NO_SUCH_VARIABLE"
-	if _, err := feedSpecs(c); err == nil || !strings.Contains(err.Error(), "feed d: ") {
+	if _, err := feedSpecs(c, nil); err == nil || !strings.Contains(err.Error(), "feed d: ") {
 		t.Errorf("a secret that is not there: %v", err)
 	}
 }

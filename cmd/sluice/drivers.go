@@ -19,6 +19,9 @@ func loadConfig(file string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkMaps(c); err != nil {
+		return nil, err
+	}
 	return c, c.CheckDrivers(set.Names())
 }
 

@@ -7,10 +7,10 @@ import (
 )
 
 // feedSpecs makes the feeds of a configuration.
-func feedSpecs(c *config.Config) ([]feed.Spec, error) {
+func feedSpecs(c *config.Config, fac *facility) ([]feed.Spec, error) {
 	var out []feed.Spec
 	for _, f := range c.Feeds {
-		src, err := feedSource(c, f)
+		src, err := feedSource(c, f, fac)
 		if err != nil {
 			return nil, err
 		}

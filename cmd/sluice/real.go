@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"net"
@@ -15,7 +16,6 @@ import (
 	"sluice/config"
 	"sluice/device"
 	"sluice/device/dialect"
-	"sluice/device/modbus"
 	"sluice/feed"
 	"sluice/site"
 )
@@ -39,19 +39,46 @@ func realParts(c *config.Config) (*parts, error) {
 		Step: time.Duration(s.Step), Horizon: time.Duration(s.Horizon), Guard: float64(s.Guard), Ramp: sluice.Watts(s.Ramp),
 		Overhead: s.Overhead, PoolFee: float64(s.PoolFee), MaxReadingAge: time.Duration(s.MaxReadingAge), Webhook: c.Alarms.Webhook,
 	}
+	p.options.Balance = site.BalanceOptions{Share: float64(s.ResidualShare), For: time.Duration(s.ResidualAfter)}
+	f, err := newFacility(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fill(c, f); err != nil {
+		f.close()
+		return nil, err
+	}
+	p.close = f.close
+	if b := f.brokers[c.Publish.Device]; b != nil {
+		p.background = func(ctx context.Context, r *running) {
+			announce(ctx, b, c.Publish.Prefix, c.Publish.Every.Duration(), r.site.Status, r.log)
+		}
+	}
+	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
+		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
+	return p, nil
+}
+
+// fill makes what the devices of the facility are part of: the power tree, the
+// sensors, the machines, the hosts and the feeds.
+func (p *parts) fill(c *config.Config, f *facility) error {
 	meters := map[string]device.Meter{}
 	for _, m := range c.Meters {
-		a, err := splitAddress(m.Address)
+		x, err := f.meter(m)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		meters[m.Node] = modbus.New(a, uint8(m.Unit), uint16(m.Register))
+		meters[m.Node] = x
+	}
+	var err error
+	if p.options.Sensors, err = f.sensorSpecs(); err != nil {
+		return err
 	}
 	for _, n := range c.Nodes {
 		p.options.Nodes = append(p.options.Nodes, site.NodeSpec{Name: n.Name, Parent: n.Parent, Limit: sluice.Watts(n.Limit), Meter: meters[n.Name]})
 	}
 	for _, k := range c.Classes {
-		cs := site.ClassSpec{Name: k.Name, Node: k.Node, Model: k.Model, MinOn: time.Duration(k.MinOn), MinOff: time.Duration(k.MinOff), WakeTime: time.Duration(k.WakeTime)}
+		cs := site.ClassSpec{Name: k.Name, Node: k.Node, Model: k.Model, MinOn: time.Duration(k.MinOn), MinOff: time.Duration(k.MinOff), WakeTime: time.Duration(k.WakeTime), OutletAfter: k.OutletAfter}
 		for _, m := range k.Modes {
 			cs.Modes = append(cs.Modes, sluice.Mode{Name: m.Name, Power: sluice.Watts(m.Power), HashRate: sluice.HashRate(m.Hashrate)})
 		}
@@ -60,19 +87,23 @@ func realParts(c *config.Config) (*parts, error) {
 	p.options.Reserves = reserveSpecs(c)
 	drivers, err := dialect.Load(c.Dialects)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, m := range c.ExpandMachines() {
 		password, err := m.Password.Reveal()
 		if err != nil {
-			return nil, fmt.Errorf("machine %s: %w", m.Name, err)
+			return fmt.Errorf("machine %s: %w", m.Name, err)
 		}
 		a := device.Address{Host: m.Address, APIPort: m.APIPort, WebPort: m.WebPort, User: m.User, Password: password}
 		miner, err := minerDriver(drivers, m.Driver, a)
 		if err != nil {
-			return nil, fmt.Errorf("machine %s: %w", m.Name, err)
+			return fmt.Errorf("machine %s: %w", m.Name, err)
 		}
-		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner})
+		outlet, err := f.outlet(m.Outlet)
+		if err != nil {
+			return fmt.Errorf("machine %s: %w", m.Name, err)
+		}
+		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner, Outlet: outlet})
 	}
 	for _, h := range c.Hosts {
 		if h.Driver == "local" { // virtual ones stand in backtests and plans
@@ -81,18 +112,16 @@ func realParts(c *config.Config) (*parts, error) {
 	}
 	real, err := process.New(process.Config{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.executors["process"] = real
-	specs, err := feedSpecs(c)
+	specs, err := feedSpecs(c, f)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.options.Feeds = feed.NewBook(specs)
 	p.recorded, p.usdPer = recordedPrices(c), c.Site.USDPer
-	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
-		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
-	return p, nil
+	return nil
 }
 
 // reserveSpecs makes the reserves of a configuration.

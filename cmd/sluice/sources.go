@@ -13,11 +13,12 @@ import (
 	"sluice/feed/energycharts"
 	"sluice/feed/ercot"
 	"sluice/feed/mempool"
+	"sluice/feed/mqtt"
 	"sluice/feed/orders"
 )
 
 // feedSource makes the source of one feed.
-func feedSource(c *config.Config, f config.Feed) (feed.Source, error) {
+func feedSource(c *config.Config, f config.Feed, fac *facility) (feed.Source, error) {
 	password, err := f.Password.Reveal()
 	if err != nil {
 		return nil, fmt.Errorf("feed %s: %w", f.Name, err)
@@ -48,6 +49,8 @@ func feedSource(c *config.Config, f config.Feed) (feed.Source, error) {
 		return ercot.New(f.Zone, f.URL), nil
 	case "energy-charts":
 		return energycharts.New(f.URL, f.Zone, energycharts.Rate{USDPerEUR: c.Site.USDPer, AsOf: c.Site.USDPerAt}), nil
+	case "mqtt":
+		return mqtt.New(fac.brokers[f.Device], mqtt.Options{Topic: f.Topic, Node: f.Node, Hold: f.Hold.Duration()})
 	case "orders":
 		return orders.New(orders.Options{Path: f.Path, URL: f.URL, User: f.User, Password: password}), nil
 	}

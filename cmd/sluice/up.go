@@ -336,6 +336,7 @@ func (r *running) loops(ctx context.Context) {
 	tasks = append(tasks,
 		func(ctx context.Context) { r.site.Run(ctx, p.clock.Now, p.tick) },
 		func(ctx context.Context) { r.site.RunPolls(ctx, p.clock.Now, p.poll) },
+		func(ctx context.Context) { r.site.RunSensors(ctx, p.clock.Now, p.poll) },
 		func(ctx context.Context) { every(ctx, time.Second, func() { r.refreshFeeds(ctx) }) },
 		func(ctx context.Context) { r.outlook.run(ctx, p.clock.Now) },
 		func(ctx context.Context) { every(ctx, 5*time.Second, func() { r.syncJobs(ctx) }) },
