@@ -79,7 +79,7 @@ func (a *API) names(r *http.Request, ask func(context.Context, storage.Querier, 
 	if err != nil {
 		return failed(err, nil)
 	}
-	defer q.Close()
+	defer func() { _ = q.Close() }() // it was read to its end, or the error is told
 	if len(s.sets) == 0 {
 		s.sets = [][]*labels.Matcher{nil}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -36,7 +37,7 @@ func Stale() float64 { return math.Float64frombits(value.StaleNaN) }
 // none.
 func (d *DB) Series(name string, pairs ...string) *Series {
 	b := labels.NewScratchBuilder(2 + len(pairs)/2)
-	b.Add(labels.MetricName, name)
+	b.Add(model.MetricNameLabel, name)
 	b.Add("site", utf8(d.o.Site))
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" && pairs[i] != "site" {

@@ -143,7 +143,7 @@ func TestScale(t *testing.T) {
 	}
 	closing := time.Since(w)
 	w = time.Now()
-	d = testDB(t, func(o *Options) { o.Dir = dir })
+	testDB(t, func(o *Options) { o.Dir = dir })
 	t.Logf("closed in %s, opened again in %s", closing.Round(time.Millisecond), time.Since(w).Round(time.Millisecond))
 }
 

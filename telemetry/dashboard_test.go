@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -90,7 +91,7 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 			asked++
 			for _, selector := range parser.ExtractSelectors(e) {
 				for _, m := range selector {
-					if m.Name == labels.MetricName {
+					if m.Name == model.MetricNameLabel {
 						used[m.Value] = true
 						if m.Type != labels.MatchEqual || !known(m.Value) {
 							t.Errorf("%s asks for %s, which nothing records", panel.Title, m.Value)

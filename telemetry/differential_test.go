@@ -202,7 +202,8 @@ func TestAnswersAreThoseOfPrometheus(t *testing.T) {
 		same("/api/v1/query_range", url.Values{"query": {e}, "start": {at(end.Add(-5*time.Minute + 1300*time.Millisecond))}, "end": {at(end)}, "step": {"7.5"}}, false)
 	}
 	for _, f := range []url.Values{
-		{}, {"query": {"up"}, "start": {"1"}, "end": {"0"}, "step": {"1"}}, {"query": {"up"}, "start": {"0"}, "end": {"1e6"}, "step": {"1"}},
+		{},
+		{"query": {"up"}, "start": {"1"}, "end": {"0"}, "step": {"1"}}, {"query": {"up"}, "start": {"0"}, "end": {"1e6"}, "step": {"1"}},
 		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"0"}}, {"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"-1s"}},
 		{"query": {"up"}, "start": {"yesterday"}, "end": {"10"}, "step": {"1"}}, {"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"1e30"}},
 		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"1"}, "timeout": {"soon"}},

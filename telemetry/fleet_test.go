@@ -135,8 +135,8 @@ func TestWhatWasKeptIsWhatIsRead(t *testing.T) {
 		names := []string{"a", "b", "c"}
 		kept := map[string]map[int64][]float64{}
 		series := map[string]*Series{}
-		for step := range rapid.IntRange(1, 25).Draw(rt, "steps") {
-			if rapid.IntRange(0, 9).Draw(rt, "restart") == 0 {
+		for step := range rapid.IntRange(1, 15).Draw(rt, "steps") {
+			if rapid.IntRange(0, 19).Draw(rt, "restart") == 7 {
 				if err := d.Close(); err != nil {
 					rt.Fatal(err)
 				}

@@ -88,7 +88,8 @@ func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // put adds a sample, with one label more where that has a name.
 func (g *gathered) put(name string, m *dto.Metric, label, value string, v float64) {
-	k := append(g.key[:0], name...)
+	k := g.key[:0]
+	k = append(k, name...)
 	for _, l := range m.GetLabel() { // sorted, by the registry
 		k = append(append(append(append(k, 0xff), l.GetName()...), 0xff), l.GetValue()...)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -31,8 +32,8 @@ func (r *Remote) encode(ctx context.Context, from, to int64) ([]request, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer q.Close()
-	set := q.Select(ctx, true, nil, labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, ""))
+	defer func() { _ = q.Close() }() // it was read to its end, or the error is told
+	set := q.Select(ctx, true, nil, labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, ""))
 	var out []request
 	var batch []prompb.TimeSeries
 	samples := 0
@@ -166,7 +167,7 @@ func (r *Remote) refused(ctx context.Context, q request, splits int, said string
 	if err == nil {
 		err = w.Unmarshal(raw)
 	}
-	if err != nil || len(w.Timeseries) < 2 || splits == 0 {
+	if whole := err == nil; !whole || len(w.Timeseries) < 2 || splits == 0 { // what cannot be halved
 		r.rejected.Add(uint64(q.samples)) //nolint:gosec // a count
 		r.o.Log.Warn("the receiver of remote write refuses samples", "samples", q.samples, "says", clip(said))
 		return nil
