@@ -27,6 +27,12 @@ type direct struct {
 type directProfiler struct{ direct }
 
 func (d direct) reach(ctx context.Context) error {
+	d.m.mu.Lock()
+	away := d.m.away(d.f.now())
+	d.m.mu.Unlock()
+	if away {
+		return sluice.Errorf(sluice.Unavailable, "", "asking %s: connection reset by peer", d.m.spec.Name)
+	}
 	switch d.m.faulty() {
 	case SlowReply:
 		if err := d.wait(ctx, slowReply); err != nil {

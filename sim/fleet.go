@@ -45,10 +45,16 @@ const (
 	Refuses            // commands are refused
 	Silent             // connections are taken and never answered
 	ForgetsPools       // going to sleep loses the pools (stock firmware)
+	Restarts           // every two minutes of site time it restarts: nobody opens for 20 s, and nothing hashes
 )
 
-// slowReply is what SlowReply takes, in site time.
-const slowReply = 20 * time.Second
+// slowReply is what SlowReply takes, in site time; a machine that Restarts is away
+// for restartAway of each restartEvery.
+const (
+	slowReply    = 20 * time.Second
+	restartEvery = 2 * time.Minute
+	restartAway  = 20 * time.Second
+)
 
 // FleetOptions are common to all miners of a fleet.
 type FleetOptions struct {

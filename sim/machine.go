@@ -62,8 +62,20 @@ func (f *Fleet) fallTime() time.Duration {
 	return 5 * time.Second
 }
 
+// away says whether a machine that Restarts is doing so. The caller holds m.mu.
+func (m *machine) away(now time.Time) bool {
+	if m.fault != Restarts {
+		return false
+	}
+	phase := time.Duration(m.spec.Seed%97) * restartEvery / 97
+	return time.Duration(now.UnixNano()+int64(phase))%restartEvery < restartAway
+}
+
 // at returns power and hashrate without noise. The caller holds m.mu.
 func (f *Fleet) at(m *machine, now time.Time) (watts, ths float64) {
+	if m.away(now) {
+		return float64(m.spec.Modes[m.sleep].Power), 0
+	}
 	target := m.spec.Modes[m.mode()]
 	w, h := float64(target.Power), float64(target.HashRate)
 	if f.opt.Instant || m.changed.IsZero() {

@@ -82,6 +82,15 @@ func (f *Fleet) serve(m *machine, c net.Conn) {
 	if err != nil {
 		return
 	}
+	m.mu.Lock()
+	away := m.away(f.now())
+	m.mu.Unlock()
+	if away {
+		if t, ok := c.(*net.TCPConn); ok {
+			_ = t.SetLinger(0)
+		}
+		return
+	}
 	if m.faulty() == Silent {
 		_, _ = io.Copy(io.Discard, d.r) // until the other side gives up
 		return

@@ -56,7 +56,7 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 	c.Flags().StringVar(&f.net, "net", "", "give each miner an address of its own at the usual ports, in a `PREFIX` of 127.0.0.0/8")
 	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
 	c.Flags().BoolVar(&f.atOnce, "instant", false, "devices obey at once, without the delays and ramps of real ones")
-	c.Flags().BoolVar(&f.faulty, "faults", false, "of ten machines one truncates its replies, ignores commands or is slow")
+	c.Flags().BoolVar(&f.faulty, "faults", false, "of a hundred machines two are silent, two slow by 20 s, two accept and ignore, one truncates its replies, one restarts")
 	return c
 }
 
@@ -82,7 +82,7 @@ func simDevices(c *cobra.Command, f simFlags) error {
 		m := models[i*len(models)/f.count] // one model after the other
 		s := sim.MinerSpec{Name: fmt.Sprintf("m-%05d", i+1), Model: m.Name, Dialect: m.Dialect, Node: "site", Modes: m.Modes, Default: m.Default, Seed: uint64(i + 1)}
 		if f.faulty {
-			s.Fault = everyTenth(i)
+			s.Fault = faultOf(i)
 		}
 		specs = append(specs, s)
 	}
@@ -113,13 +113,24 @@ func simDevices(c *cobra.Command, f simFlags) error {
 	return nil
 }
 
-// everyTenth gives each tenth machine a fault, one kind after the other, so that
-// a small fleet has some too.
-func everyTenth(i int) sim.Fault {
-	if i%10 != 4 {
-		return sim.NoFault
+// faultOf gives eight machines of a hundred a fault, those of any small fleet
+// included: two never answer, two answer after 20 s, two say yes and do nothing, one
+// cuts its replies short, one restarts all the time.
+func faultOf(i int) sim.Fault {
+	switch i % 50 {
+	case 4:
+		if i%100 == 4 {
+			return sim.Truncated
+		}
+		return sim.Restarts
+	case 9:
+		return sim.SlowReply
+	case 14:
+		return sim.Silent
+	case 19:
+		return sim.Ignores
 	}
-	return []sim.Fault{sim.Truncated, sim.Ignores, sim.SlowReply}[i/10%3]
+	return sim.NoFault
 }
 
 // simHeader is the first line of a configuration that this command wrote.
