@@ -139,6 +139,32 @@ func TestWhatsminerErrors(t *testing.T) {
 	}
 }
 
+// TestWhatsminerNeighbours: later versions of the older wire have the figures in Msg,
+// errors as an object, and no figure at all while they are off.
+func TestWhatsminerNeighbours(t *testing.T) {
+	ok := `{"STATUS":"S","When":1,"Code":131,"Description":"","Msg":`
+	d, r := identify(t, devicetest.Replay(t, map[string][]byte{
+		"get_version":    []byte(ok + `{"api_ver":"2.2.2","fw_ver":"20241115.16.REL1","miner_type":"M66S_VK30"}}`),
+		"status":         []byte(ok + `{"mineroff":"false","mineroff_reason":"","power_mode":"high"}}`),
+		"summary":        []byte(ok + `{"elapsed":900,"HS RT":298000000.5,"Factory GHS":298000,"Power":5513,"Power Limit":0,"Power Mode":"High","Chip Temp Max":81.5}}` + "\x00"),
+		"get_error_code": []byte(ok + `{"error_code":{"2010":"2025-01-02 03:04:05"}}}`),
+	}))
+	like(t, r, `{"driver":"whatsminer-v2","model":"M66S_VK30","firmware_version":"20241115.16.REL1","hashrate_ths":298.0000005,"power_w":5513,
+		"power_limit_w":null,"mode":"high","chip_temp_c":81.5,"uptime_s":900,"errors":["2010"],"fans_rpm":null,"boards":null}`)
+	if read, err := d.Read(within(t, 5*time.Second)); err != nil || read.Power != 5513 {
+		t.Errorf("reads %+v, %v", read, err)
+	}
+	m := devicetest.NewWhatsminer(t, "secret")
+	off := driver(t, "whatsminer-v2", m.V2())
+	set(t, off, sluice.ModeSleep, nil)
+	m.Deafen()
+	r, err := off.Report(within(t, 5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	like(t, r, `{"mode":"sleep","hashrate_ths":null,"power_w":null,"boards":null,"pools":null}`)
+}
+
 // miner hides that a driver may know profiles: this firmware does not tell what
 // they draw.
 type miner struct{ device.Miner }

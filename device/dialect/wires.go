@@ -28,7 +28,10 @@ func (w whatsminerV2) Call(ctx context.Context, q Request) ([]byte, error) {
 		if errors.As(err, &no) {
 			return json.Marshal(map[string]string{"refused": no.Why})
 		}
-		return b, err
+		if err != nil {
+			return nil, err
+		}
+		return sectioned(b, q.Command)
 	}
 	params, _ := texts(q.Body).(map[string]any)
 	for i, p := range pooled(q.Body, "URL", "User") {
@@ -36,6 +39,21 @@ func (w whatsminerV2) Call(ctx context.Context, q Request) ([]byte, error) {
 		params["pool"+n], params["worker"+n], params["passwd"+n] = p.url, p.user, poolPassword
 	}
 	return w.c.Write(ctx, q.Command, params)
+}
+
+// sectioned gives a reply its section where newer firmware puts the figures into
+// Msg: {"Msg": {…}} of summary becomes {"SUMMARY": [{…}]} too.
+func sectioned(b []byte, command string) ([]byte, error) {
+	var r map[string]any
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	name := strings.ToUpper(command)
+	if _, is := r["Msg"].(map[string]any); !is || r[name] != nil {
+		return b, nil
+	}
+	r[name] = []any{r["Msg"]}
+	return json.Marshal(r)
 }
 
 // poolPassword stands for those of pools, which the firmware takes and never tells.
