@@ -203,9 +203,12 @@ func TestAnswersAreThoseOfPrometheus(t *testing.T) {
 	}
 	for _, f := range []url.Values{
 		{},
-		{"query": {"up"}, "start": {"1"}, "end": {"0"}, "step": {"1"}}, {"query": {"up"}, "start": {"0"}, "end": {"1e6"}, "step": {"1"}},
-		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"0"}}, {"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"-1s"}},
-		{"query": {"up"}, "start": {"yesterday"}, "end": {"10"}, "step": {"1"}}, {"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"1e30"}},
+		{"query": {"up"}, "start": {"1"}, "end": {"0"}, "step": {"1"}},
+		{"query": {"up"}, "start": {"0"}, "end": {"1e6"}, "step": {"1"}},
+		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"0"}},
+		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"-1s"}},
+		{"query": {"up"}, "start": {"yesterday"}, "end": {"10"}, "step": {"1"}},
+		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"1e30"}},
 		{"query": {"up"}, "start": {"0"}, "end": {"10"}, "step": {"1"}, "timeout": {"soon"}},
 	} {
 		same("/api/v1/query_range", f, false)
