@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -75,7 +76,7 @@ func StartMosquitto(t testing.TB) *Mosquitto {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(Program(t, "mosquitto_passwd", "mosquitto"), "-b", "-c", m.dir+"/passwd", "operator", "hunter2").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), Program(t, "mosquitto_passwd", "mosquitto"), "-b", "-c", m.dir+"/passwd", "operator", "hunter2").CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_passwd: %v: %s", err, out)
 	}
 	conf := fmt.Sprintf("user %s\nallow_anonymous false\npassword_file %s/passwd\nacl_file %s/acl\nlistener %d 127.0.0.1\nlistener %d 127.0.0.1\ncertfile %s\nkeyfile %s\n",

@@ -46,7 +46,7 @@ func StartPeer(t testing.TB, argv ...string) *Peer {
 // StartPeerEnv starts the program with more in its environment.
 func StartPeerEnv(t testing.TB, env []string, argv ...string) *Peer {
 	t.Helper()
-	p := &Peer{t: t, name: argv[0], cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
+	p := &Peer{t: t, name: argv[0], cmd: exec.CommandContext(context.Background(), argv[0], argv[1:]...), done: make(chan struct{})}
 	p.line = sync.NewCond(&p.mu)
 	p.cmd.Env = append(p.cmd.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
@@ -147,7 +147,8 @@ func (p *Peer) wait(ok func() bool) error {
 func (p *Peer) Answers(addr string) {
 	p.t.Helper()
 	p.Until("listening on "+addr, func() bool {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+		d := net.Dialer{Timeout: time.Second}
+		c, err := d.DialContext(context.Background(), "tcp", addr)
 		if err == nil {
 			_ = c.Close()
 		}
@@ -158,15 +159,16 @@ func (p *Peer) Answers(addr string) {
 // FreePort returns a port of loopback that nobody listens on, of "tcp" or "udp".
 func FreePort(t testing.TB, network string) int {
 	t.Helper()
+	var lc net.ListenConfig
 	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		c, err := lc.ListenPacket(context.Background(), "udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 		return c.LocalAddr().(*net.UDPAddr).Port
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
