@@ -287,8 +287,17 @@ func TestXmrig(t *testing.T) {
 	a.Password = "secret"
 	d, r := identify(t, a)
 	check(t, r, []fact{
-		{"driver", "xmrig"}, {"algorithm", "randomx"}, {"hashrate_ths", 9000.5e-12}, {"model", "AMD EPYC 7543"}, {"firmware_version", "6.21.0"},
-		{"pools.0.url", "pool.example:3333"}, {"pools.0.active", true}, {"uptime_s", 77.0}, {"power_w", nil}, {"mode", "mine"}, {"capabilities.sleep", true},
+		{"driver", "xmrig"},
+		{"algorithm", "randomx"},
+		{"hashrate_ths", 9000.5e-12},
+		{"model", "AMD EPYC 7543"},
+		{"firmware_version", "6.21.0"},
+		{"pools.0.url", "pool.example:3333"},
+		{"pools.0.active", true},
+		{"uptime_s", 77.0},
+		{"power_w", nil},
+		{"mode", "mine"},
+		{"capabilities.sleep", true},
 	})
 	if got, err := d.Read(t.Context()); err != nil || got.HasHashRate {
 		t.Errorf("its hashrate is counted: %+v, %v", got, err)

@@ -25,7 +25,7 @@ func TestOtherRecordings(t *testing.T) {
 		"Auradine AT1500": {
 			devicetest.Recordings(t, "auradine/stock-v1__asic-rs"),
 			`{"driver":"auradine","vendor":"Auradine","model":"AT1500","firmware_version":"2023-12.27","mac":"1c:00:00:0e:3b:2b","expected_ths":160,
-			"power_w":58.94,"power_source":"psu","power_limit_w":2000,"mode":"mine","fans_rpm":[7080,7020,7100,7020],"uptime_s":56696,"errors":null,
+			"power_w":58.94,"power_source":"psu","power_limit_w":2000,"mode":"custom","fans_rpm":[7080,7020,7100,7020],"uptime_s":56696,"errors":null,
 			"boards":[{"index":1,"chips":132,"hashrate_ths":6.8},{"chips":132},{"index":3,"chips":132,"hashrate_ths":7}],"capabilities":{"sleep":true}}`,
 		},
 		// }{ between objects, and figures as texts.

@@ -62,6 +62,7 @@ type request struct {
 	Form      string `yaml:"form"`     // json (as without it), brackets: KEY[value] in texts become objects, text: the reply is one text
 	Optional  bool   `yaml:"optional"` // a device may do without
 	Once      bool   `yaml:"once"`     // never changes while the device runs
+	Need      cond   `yaml:"if"`       // asked only where this holds of the other replies
 	// Else is asked instead where the firmware has no such path (404, 405, 501).
 	Else *request `yaml:"else"`
 	at   place
@@ -186,10 +187,7 @@ func (c *command) put(at place) { c.at = at }
 
 // step is one request of a command, sent where its condition holds. The reply
 // of the step before is found under reply.
-type step struct {
-	request
-	If cond `yaml:"if"`
-}
+type step struct{ request }
 
 var commandNames = []string{"sleep", "wake", "profile", "power", "throttle", "pools", "reboot", "locate"}
 

@@ -71,12 +71,13 @@ const optionalTime = 4 * time.Second
 
 // ask sends the named requests, at most so many at once, and returns the
 // replies by their names. One at a time is for polling: what never changes is
-// not asked again. An error is that of a request that is not optional;
+// not asked again. What the caller has already is not asked for. An error is that of a request that is not optional;
 // all replies that came are returned beside it.
-func (d *Driver) ask(ctx context.Context, names []string, atOnce int) (map[string]any, error) {
+func (d *Driver) ask(ctx context.Context, names []string, atOnce int, have map[string]any) (map[string]any, error) {
 	afresh := atOnce > 1
 	var mu sync.Mutex
 	root := map[string]any{}
+	maps.Copy(root, have)
 	errs := map[string]error{}
 	if !afresh {
 		d.mu.Lock()
@@ -107,29 +108,16 @@ func (d *Driver) ask(ctx context.Context, names []string, atOnce int) (map[strin
 			d.mu.Unlock()
 		}
 	}
-	var todo []string
-	for _, name := range names {
-		if _, have := root[name]; !have {
-			todo = append(todo, name)
-		}
-	}
-	if atOnce == 1 {
-		for _, name := range todo {
-			if one(name); len(errs) > 0 {
-				break
+	// Those that depend on what the others said come last.
+	for _, last := range []bool{false, true} {
+		var todo []string
+		for _, name := range names {
+			r := d.d.Requests[name]
+			if _, have := root[name]; !have && (len(r.Need.alts) > 0) == last && r.Need.holds(env{root: root}) {
+				todo = append(todo, name)
 			}
 		}
-	} else {
-		var wg sync.WaitGroup
-		slots := make(chan struct{}, atOnce)
-		for _, name := range todo {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				one(name)
-			})
-		}
-		wg.Wait()
+		inTurn(todo, atOnce, func(name string) bool { one(name); return atOnce > 1 || len(errs) == 0 })
 	}
 	for _, name := range names {
 		if errs[name] != nil {
@@ -137,6 +125,29 @@ func (d *Driver) ask(ctx context.Context, names []string, atOnce int) (map[strin
 		}
 	}
 	return root, nil
+}
+
+// inTurn calls f for each name, so many at once; one at a time it stops where f
+// says so.
+func inTurn(names []string, atOnce int, f func(string) bool) {
+	if atOnce == 1 {
+		for _, name := range names {
+			if !f(name) {
+				return
+			}
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for _, name := range names {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(name)
+		})
+	}
+	wg.Wait()
 }
 
 func (d *Driver) vars() map[string]any {
@@ -172,7 +183,7 @@ func (d *Driver) Read(ctx context.Context) (sluice.Reading, error) {
 	if len(names) == 0 {
 		names = d.d.all()
 	}
-	root, err := d.ask(ctx, names, 1)
+	root, err := d.ask(ctx, names, 1, nil)
 	if err != nil {
 		return sluice.Reading{}, err
 	}
@@ -230,14 +241,7 @@ func (d *Driver) Report(ctx context.Context) (device.Report, error) {
 }
 
 func (d *Driver) reportWith(ctx context.Context, have map[string]any) (device.Report, error) {
-	var todo []string
-	for _, name := range d.d.all() {
-		if have[name] == nil {
-			todo = append(todo, name)
-		}
-	}
-	root, err := d.ask(ctx, todo, 4)
-	maps.Copy(root, have)
+	root, err := d.ask(ctx, d.d.all(), 4, have)
 	if len(root) == 0 {
 		if err == nil {
 			err = ctx.Err()
@@ -311,18 +315,17 @@ func (d *Driver) Prior(ctx context.Context) (device.Prior, error) {
 	if c != nil {
 		names = append(names, needs(c.Keep)...)
 	}
-	root, err := d.ask(ctx, names, 1)
+	root, err := d.ask(ctx, names, 1, nil)
 	if err != nil {
 		return nil, err
 	}
 	e := env{root: root}
 	p := prior{Profile: d.d.chosen(e), Throttle: d.d.throttle(e), PowerW: or(d.d.chosenPower(e))}
 	if c != nil && !anyHolds(c.Lost, e) {
-		for _, n := range c.Keep.find(e) {
-			if p.Pools, err = json.Marshal(n.v); err != nil {
+		if kept := c.Keep.find(e); len(kept) > 0 {
+			if p.Pools, err = json.Marshal(kept[0].v); err != nil {
 				return nil, err
 			}
-			break
 		}
 	}
 	b, err := json.Marshal(p)

@@ -349,9 +349,10 @@ func (m *machine) epic() http.Handler {
 		})
 	}
 	act("miner", func(p any) {
-		if p == "Stop" {
+		switch p {
+		case "Stop":
 			m.sleep()
-		} else if p == "Autostart" {
+		case "Autostart":
 			m.asleep = false
 		}
 	})

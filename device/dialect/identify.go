@@ -108,6 +108,9 @@ func (s *Set) questions(a device.Address) map[port][]*question {
 					at := a
 					at.APIPort, at.WebPort = p.port, p.port
 					q = &question{link: newLink(at, d), request: r}
+					if a.Password == "" && d.Auth.Kind == "bearer" {
+						q.link.web.auth.Kind = "none" // no passwords are tried on what is not known yet
+					}
 					index[key] = q
 					out[p] = append(out[p], q)
 				}

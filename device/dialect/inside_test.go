@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/url"
 	"os"
@@ -112,8 +113,8 @@ func FuzzParse(f *testing.F) {
 			d.report(map[string]any{})
 			return
 		}
-		es, ok := err.(Errors)
-		if !ok || len(es) == 0 {
+		var es Errors
+		if !errors.As(err, &es) || len(es) == 0 {
 			t.Fatalf("%T: %v", err, err)
 		}
 		for _, m := range es {

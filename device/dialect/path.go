@@ -16,7 +16,8 @@ import (
 // in the order of their numbers.
 //
 //	summary.miner.chains.0.id   a key, an index (-1 is the last)
-//	stats.STATS.fan*            every key that matches, by their numbers; ? is one character
+//	stats.STATS.fan#            every key that matches, by their numbers: # is one digit,
+//	                            ? one character, * any text
 //	pools.POOLS.URL             a key on a list is that key of each element
 //	temps[name=Chip].degrees    the elements whose name is Chip; ~ for a regexp;
 //	                            {PATH} for what stands elsewhere
@@ -87,7 +88,7 @@ func parseSegment(s string) (out []segment, rest string, err error) {
 	if k == "" {
 		return nil, "", fmt.Errorf("a key is missing before %q", s)
 	}
-	seg := segment{key: k, glob: strings.ContainsAny(k, "*?"), keyed: strings.Contains(k, "{n}") || strings.Contains(k, "{key}")}
+	seg := segment{key: k, glob: strings.ContainsAny(k, "*?#"), keyed: strings.Contains(k, "{n}") || strings.Contains(k, "{key}")}
 	if n, err := strconv.Atoi(k); err == nil {
 		seg.index, seg.isIndex = n, true
 	}
@@ -263,6 +264,10 @@ func globbed(out []node, m map[string]any, pattern string) []node {
 			keys = append(keys, k)
 		}
 	}
+	if len(keys) > maxNodes { // no firmware counts so far
+		slices.Sort(keys)
+		keys = keys[:maxNodes]
+	}
 	sort.Slice(keys, func(i, j int) bool { return natural(keys[i], keys[j]) < 0 })
 	for _, k := range keys {
 		out = append(out, node{k, m[k]})
@@ -270,7 +275,8 @@ func globbed(out []node, m map[string]any, pattern string) []node {
 	return out
 }
 
-// like matches a pattern in which * stands for any text and ? for one character.
+// like matches a pattern in which * stands for any text, ? for one character and
+// # for one digit.
 func like(pattern, s string) bool {
 	star, from := -1, 0
 	i, j := 0, 0
@@ -279,7 +285,7 @@ func like(pattern, s string) bool {
 		case i < len(pattern) && pattern[i] == '*':
 			star, from = i, j
 			i++
-		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j] || (pattern[i] == '#' && s[j] >= '0' && s[j] <= '9')):
 			i++
 			j++
 		case star >= 0: // let the last star take one more

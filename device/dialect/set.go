@@ -83,7 +83,7 @@ func (d *Driver) simple(ctx context.Context, name string, vars map[string]any) e
 	if c == nil || len(c.Steps) == 0 {
 		return d.no("this firmware has no " + name)
 	}
-	root, err := d.ask(ctx, c.needs(), 1)
+	root, err := d.ask(ctx, c.needs(), 1, nil)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (d *Driver) simple(ctx context.Context, name string, vars map[string]any) e
 func (c *command) needs() []string {
 	ps := c.If.paths()
 	for _, s := range c.Steps {
-		ps = append(ps, s.If.paths()...)
+		ps = append(ps, s.Need.paths()...)
 		ps = append(ps, templates(s.Body)...)
 		_, p := s.method()
 		ps = append(ps, templates(p)...)
@@ -142,7 +142,7 @@ func (d *Driver) apply(ctx context.Context, t device.Target, was prior) error {
 	if t.Lane == device.LaneSleep {
 		return d.sleep(ctx)
 	}
-	root, err := d.ask(ctx, d.setNeeds(), 1)
+	root, err := d.ask(ctx, d.setNeeds(), 1, nil)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (d *Driver) sleep(ctx context.Context) error {
 	c := d.d.Commands["sleep"]
 	root := map[string]any{}
 	if names := c.needs(); len(names) > 0 {
-		state, err := d.ask(ctx, append(names, d.d.stateNeeds()...), 1)
+		state, err := d.ask(ctx, append(names, d.d.stateNeeds()...), 1, nil)
 		if err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (d *Driver) sleep(ctx context.Context) error {
 		return err
 	}
 	// Firmware may refuse to put to sleep what sleeps already.
-	if state, serr := d.ask(ctx, d.d.stateNeeds(), 1); serr == nil && anyHolds(d.d.Report.Sleeping, env{root: state}) {
+	if state, serr := d.ask(ctx, d.d.stateNeeds(), 1, nil); serr == nil && anyHolds(d.d.Report.Sleeping, env{root: state}) {
 		return nil
 	}
 	return err
@@ -284,10 +284,13 @@ func (d *Driver) changes(ctx context.Context, t device.Target, was prior, e env)
 	case device.LaneThrottle:
 		percent = t.Percent
 	}
-	if profile != "" && profile != d.d.chosen(e) && can("profile") {
+	// What firmware does not tell while it sleeps is not put back on suspicion: that
+	// would restart it. Once it is awake, it tells.
+	waking := t.Lane == device.LaneWake && anyHolds(m.Sleeping, e)
+	if now := d.d.chosen(e); profile != "" && profile != now && (now != "" || !waking) && can("profile") {
 		out = append(out, change{"profile", map[string]any{"profile": profile}})
 	}
-	if now := d.d.chosenPower(e); watts > 0 && (now == nil || !near(*now, watts)) && can("power") {
+	if now := d.d.chosenPower(e); watts > 0 && ((now == nil && !waking) || (now != nil && !near(*now, watts))) && can("power") {
 		out = append(out, change{"power", map[string]any{"watts": float64(int(watts + 0.5))}})
 	}
 	if percent == 0 && held > 0 && t.Lane != device.LanePower {
@@ -321,7 +324,7 @@ func (d *Driver) run(ctx context.Context, c *command, root map[string]any, vars 
 	sent := false
 	for i := range c.Steps {
 		s := &c.Steps[i]
-		if !s.If.holds(e) {
+		if !s.Need.holds(e) {
 			continue
 		}
 		sent = true

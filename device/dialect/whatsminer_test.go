@@ -174,7 +174,6 @@ type miner struct{ device.Miner }
 func TestWhatsminerConformance(t *testing.T) {
 	for _, name := range []string{"whatsminer-v2", "whatsminer-v2 deaf", "whatsminer-v3"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // most of it waits
 			devicetest.Run(t, func(t *testing.T) devicetest.Device {
 				m := devicetest.NewWhatsminer(t, "secret")
 				a := m.V2()
@@ -265,6 +264,29 @@ func TestWhatsminerLanes(t *testing.T) {
 				"pools":[{"url":"stratum+tcp://pool.example.com:3333","active":true},{"active":false}],
 				"capabilities":{"sleep":true,"profiles":true,"power_limit":true,"throttle":true,"pools":true,"reboot":true,"locate":true}}`)
 		})
+	}
+}
+
+// TestWhatsminerWakesOnce: firmware that tells no mode and no limit while it is off
+// is woken by one command. Setting what it has anyway would restart it twice.
+func TestWhatsminerWakesOnce(t *testing.T) {
+	m := devicetest.NewWhatsminer(t, "secret")
+	m.Deafen()
+	d := driver(t, "whatsminer-v2", m.V2())
+	p, err := d.Prior(within(t, 5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, d, sluice.ModeSleep, p)
+	set(t, d, sluice.ModeMine, p)
+	if got := strings.Join(m.Asked(), "; "); got != `power_off {"respbefore":"true"}; power_on` {
+		t.Errorf("asked %s", got)
+	}
+	set(t, d, "low", p)
+	m.Asked()
+	set(t, d, sluice.ModeMine, p)
+	if got := strings.Join(m.Asked(), "; "); !strings.HasPrefix(got, "set_normal_power") {
+		t.Errorf("awake it is put back: asked %s", got)
 	}
 }
 
