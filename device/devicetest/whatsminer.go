@@ -49,7 +49,7 @@ type wmFault struct {
 	refuse, ignore, forget bool
 	closed                 bool // the API switch is off
 	tokens                 int  // that are still to expire as they are used
-	deaf                   bool // its mining program does not answer while it is off
+	deaf                   bool // it has the oldest firmware
 }
 
 // wmModes are the operating points, of an M50S.
@@ -159,7 +159,8 @@ func (m *Whatsminer) Forget() { m.setFault(wmFault{forget: true}) }
 // CloseAPI is the machine as it is delivered: it takes no commands.
 func (m *Whatsminer) CloseAPI() { m.setFault(wmFault{closed: true}) }
 
-// Deafen makes its mining program answer nothing while it is off, as older firmware.
+// Deafen gives it the oldest firmware: while it is off there are no figures, and
+// status tells that it is off and nothing else.
 func (m *Whatsminer) Deafen() { m.setFault(wmFault{deaf: true}) }
 
 // Behave ends all faults.

@@ -133,6 +133,9 @@ func (m *Whatsminer) readV2(command string) []byte {
 	case "get_version":
 		return wmReply("S", 131, map[string]any{"api_ver": "2.0.5", "fw_ver": "20230803.11.REL", "platform": "H616"})
 	case "status":
+		if m.fault.deaf {
+			return wmReply("S", 131, map[string]any{"btmineroff": fmt.Sprint(m.state.off), "Firmware Version": "'20210322.22.REL'"})
+		}
 		return wmReply("S", 131, map[string]any{
 			"mineroff": fmt.Sprint(m.state.off), "mineroff_reason": "", "FirmwareVersion": "20230803.11.REL",
 			"power_mode": m.state.mode, "power_limit_set": fmt.Sprint(m.state.limit), "hash_percent": "0",
