@@ -71,7 +71,7 @@ it is the site that the file describes. A demo's data never mix with a real site
 // gcPercent lets the heap, which is small, grow further than Go's own 100 before it
 // is collected: an order to thousands of machines is a burst of short-lived replies,
 // of whose time collecting would take a fifth.
-const gcPercent = 300
+const gcPercent = 200
 
 // parts are what a demo and a real site have of their own; everything else of
 // `sluice up` is the same code for both.
