@@ -14,7 +14,7 @@ import (
 
 // lazy answers after its delay.
 type lazy struct {
-	delay time.Duration
+	delay atomic.Int64 // ns
 	power atomic.Int64
 	asked atomic.Int32
 	fails atomic.Bool
@@ -23,7 +23,7 @@ type lazy struct {
 func (l *lazy) Read(ctx context.Context) (sluice.Reading, error) {
 	l.asked.Add(1)
 	select {
-	case <-time.After(l.delay):
+	case <-time.After(time.Duration(l.delay.Load())):
 	case <-ctx.Done():
 		return sluice.Reading{}, ctx.Err()
 	}
@@ -35,7 +35,8 @@ func (l *lazy) Read(ctx context.Context) (sluice.Reading, error) {
 
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lazy{delay: 4 * time.Second}
+		l := &lazy{}
+		l.delay.Store(int64(4 * time.Second))
 		l.power.Store(100)
 		m := device.Slow(l, 5*time.Second, 30*time.Second, 10*time.Second, time.Now)
 		read := func() (sluice.Watts, error) {
@@ -78,7 +79,7 @@ func TestSlow(t *testing.T) {
 		if _, err := read(); err == nil || err.Error() != "there is no fresh reading: broken" {
 			t.Errorf("after its time: %v", err)
 		}
-		l.delay = time.Hour // a device that hangs is given up, and asked again
+		l.delay.Store(int64(time.Hour)) // a device that hangs is given up, and asked again
 		n := l.asked.Load()
 		for range 40 {
 			time.Sleep(time.Second)

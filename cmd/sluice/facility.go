@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
+	"strings"
 	"time"
 
 	"sluice"
@@ -125,19 +125,14 @@ func (f *facility) addPDU(d config.Device, a device.Address) error {
 
 // facilityAddress takes host or host:port apart.
 func facilityAddress(d config.Device) (device.Address, error) {
-	host, port, err := net.SplitHostPort(d.Address)
-	if err != nil {
-		return device.Address{Host: d.Address}, nil // no port: the driver's own
+	if !strings.Contains(d.Address, ":") || net.ParseIP(d.Address) != nil {
+		return device.Address{Host: d.Address}, nil // the driver's own port
 	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return device.Address{}, sluice.Errorf(sluice.Invalid, "write host or host:port", "address %q: the port is no number", d.Address)
+	a, err := splitAddress(d.Address)
+	if err == nil && d.Driver == "redfish" {
+		a.APIPort, a.WebPort = 0, a.APIPort
 	}
-	a := device.Address{Host: host, APIPort: n}
-	if d.Driver == "redfish" {
-		a.APIPort, a.WebPort = 0, n
-	}
-	return a, nil
+	return a, err
 }
 
 // meter makes the driver of one entry of meters.

@@ -165,7 +165,7 @@ func FreePort(t testing.TB, network string) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		return c.LocalAddr().(*net.UDPAddr).Port
 	}
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
