@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +77,28 @@ func (w *Wire) set(how spoil) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.how = how
+}
+
+// gone refuses connections from now on. The port stays taken, or a server of
+// another test could get it and answer.
+func (w *Wire) gone(t *testing.T) {
+	t.Helper()
+	a, ok := w.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("the wire listens on %v", w.listener.Addr())
+	}
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.listener.Close()
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // track registers a connection, false when the wire is closed already.

@@ -150,7 +150,7 @@ func ended(t *testing.T, ctx context.Context, d Device) {
 }
 
 func absent(t *testing.T, ctx context.Context, d Device) {
-	_ = d.Wire.listener.Close()
+	d.Wire.gone(t)
 	_, err := d.Miner.Read(ctx)
 	fails(t, "Read", err)
 	if err != nil && sluice.KindOf(err) != sluice.Unavailable {
