@@ -221,12 +221,12 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 			m.cut = false // it has power again; how it starts is seen when it answers
 			s.unsaved[m.spec.Name] = m.row()
 		}
-	case sluice.KindOf(err) == sluice.Conflict && m.act.tries < tries:
+	case sluice.KindOf(err) == sluice.Conflict && (at.Before(m.act.deadline) || m.act.tries < tries):
 		// Somebody else has the machine's session, perhaps a Sluice that was
-		// killed: it ends by itself, so the next turn asks again.
-		m.phase = verifying
+		// killed, or an answer that came too late: it ends by itself.
+		m.outcome = sluice.Unknown
 		m.readErr = err
-		m.act.deadline = at
+		s.askAgain(m, at)
 	case errors.As(err, &refused) || outcome == sluice.Refused:
 		why := "no reason given"
 		if refused != nil {
@@ -237,14 +237,20 @@ func (s *Site) answered(m *miner, outcome sluice.Outcome, err error, at time.Tim
 		s.giveUp(m, sluice.Refused, at)
 	default:
 		// No usable answer: it may have obeyed. Readings will tell; meanwhile it is
-		// asked again, after ever longer pauses.
-		m.act.resend = at.Add(max(firstPause, time.Duration(s.o.Speed*float64(time.Second))) << min(m.act.unheard, 4))
-		m.act.unheard++
+		// asked again.
 		m.outcome = sluice.Unknown
 		m.readErr = err
-		m.phase = verifying
 		m.act.nextCheck = at.Add(2 * time.Second)
+		s.askAgain(m, at)
 	}
+}
+
+// askAgain sends the act's command once more after a pause, each twice as long as
+// the one before.
+func (s *Site) askAgain(m *miner, at time.Time) {
+	m.phase = verifying
+	m.act.resend = at.Add(max(firstPause, time.Duration(2*s.o.Speed*float64(time.Second))) << min(m.act.unheard, 4))
+	m.act.unheard++
 }
 
 // seen takes in a reading of a machine that must prove an act.
@@ -286,8 +292,12 @@ func (s *Site) advance(ctx context.Context, now time.Time) {
 				continue
 			}
 			if m.act.tries >= tries {
+				text := "said yes to " + m.act.to + " and did not do it"
+				if m.outcome == sluice.Unknown && m.readErr != nil {
+					text = "was not seen to go to " + m.act.to + ": " + m.readErr.Error()
+				}
 				s.alarm(now, sluice.Critical, "command-ignored", m.spec.Name,
-					"said yes to "+m.act.to+" and did not do it", "it is left alone for 30 minutes and counted as it runs; switch its outlet or lock it")
+					text, "it is left alone for 30 minutes and counted as it runs; switch its outlet or lock it")
 				s.giveUp(m, m.outcome, now)
 				continue
 			}

@@ -409,8 +409,11 @@ func TestFleetOrders(t *testing.T) {
 		t.Errorf("released: %v", st)
 	}
 	for _, bad := range []site.FleetOrder{
-		{Selector: "", Action: site.FleetSleep}, {Selector: "all", Action: "explode"}, {Selector: "all", Action: site.FleetSet},
-		{Selector: "all", Action: site.FleetSleep, Mode: "390MHz"}, {Selector: "all", Action: site.FleetSet, Mode: site.PinLocked},
+		{Selector: "", Action: site.FleetSleep},
+		{Selector: "all", Action: "explode"},
+		{Selector: "all", Action: site.FleetSet},
+		{Selector: "all", Action: site.FleetSleep, Mode: "390MHz"},
+		{Selector: "all", Action: site.FleetSet, Mode: site.PinLocked},
 	} {
 		if _, err := w.site.PreviewFleet(ctx, bad); sluice.KindOf(err) != sluice.Invalid {
 			t.Errorf("%+v: %v", bad, err)

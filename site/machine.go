@@ -82,10 +82,12 @@ type miner struct {
 	spec  MinerSpec
 	class *class
 
-	read    sluice.Reading // the newest
-	readErr error
-	fails   int // reads in a row that failed
-	polling bool
+	read     sluice.Reading // the newest
+	readErr  error
+	says     string // the firmware that it named last
+	firmware string // what its response times go by; "": only its driver is known
+	fails    int    // reads in a row that failed
+	polling  bool
 
 	prior     []byte // as stored; nil: not known yet, so nothing may be changed
 	want      string // the setpoint; "" before the first reading

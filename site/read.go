@@ -116,6 +116,7 @@ func (s *Site) observe(m *miner, r sluice.Reading, err error, at time.Time) {
 	m.fails, m.readErr = 0, nil
 	r.At = at
 	m.read = r
+	s.runs(m, r.Firmware)
 	if m.recovered {
 		// An act of an earlier process may have happened or not: what the
 		// machine does now is where the plan goes on from.

@@ -270,7 +270,19 @@ func (r *responses) init() {
 }
 
 // firmwareOf names what a machine runs: the driver and what the machine says.
-func (s *Site) firmwareOf(m *miner) string { return s.firmwareAs(m, m.read.Firmware) }
+func (s *Site) firmwareOf(m *miner) string {
+	if m.firmware == "" {
+		return m.spec.Driver
+	}
+	return m.firmware
+}
+
+// runs notes the firmware that a reading names; not every reading does.
+func (s *Site) runs(m *miner, says string) {
+	if says != "" && says != m.says {
+		m.says, m.firmware = says, s.firmwareAs(m, says)
+	}
+}
 
 func (s *Site) firmwareAs(m *miner, says string) string {
 	name := m.spec.Driver

@@ -166,7 +166,7 @@ func (s *Site) traits(m *miner, now time.Time) traits {
 		case "model":
 			return []string{m.class.spec.Model}
 		case "firmware":
-			return []string{s.firmwareOf(m), m.read.Firmware}
+			return []string{s.firmwareOf(m), m.says}
 		case "driver":
 			return []string{m.spec.Driver}
 		case "state":
