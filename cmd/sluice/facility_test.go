@@ -204,3 +204,28 @@ func TestAnnounce(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// A glance shows where the power goes and what sensors tell, and only so many.
+func TestStatusShowsTheFacility(t *testing.T) {
+	st := site.Status{
+		Balance: []site.PowerBalance{{Node: "grid", MeterKW: 1000, MiningKW: 700, AIKW: 200, CoolingLossesKW: 60, ResidualKW: 40}},
+		Sensors: []site.Sensor{
+			{Name: "ups", Values: []site.SensorValue{{Name: "battery.charge", Value: 98, Unit: "%"}}},
+			{Name: "inlet", Stale: true},
+		},
+	}
+	for len(st.Balance) < 20 {
+		st.Balance = append(st.Balance, site.PowerBalance{Node: "more"})
+	}
+	var b strings.Builder
+	writeFacility(&b, st, false)
+	got := b.String()
+	for _, want := range []string{"at grid = mining " + mw(700), "residual " + mw(40), "ups: battery.charge 98.0 %", "inlet: stale "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "residual"); n != fewMeters {
+		t.Errorf("%d balances:\n%s", n, got)
+	}
+}

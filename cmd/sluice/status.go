@@ -129,6 +129,7 @@ func writeStatus(w io.Writer, st site.Status, i ink) error {
 		fmt.Fprintf(w, "  %-9s %12s  %s, ready of %s planned, at %s $/MW·h: %s $/h\n", label, mw(r.ReadyKW), plain(r.Name), mw(r.PlannedKW),
 			figure(r.USDPerMWh, 2), figure(r.USDPerHour, 2))
 	}
+	writeFacility(w, st, i)
 	fmt.Fprintf(w, "  machines  %s\n", tally(st.Machines))
 	fmt.Fprintf(w, "  jobs      %s\n", tally(st.Jobs))
 	if p := st.Plan; p != nil {
@@ -143,6 +144,37 @@ func writeStatus(w io.Writer, st site.Status, i ink) error {
 		fmt.Fprintln(w, "\n"+i.warn(plain(orderLine(c, st.Now))))
 	}
 	return writeLists(w, st, i)
+}
+
+// fewMeters is how many balances and sensors a glance shows; --json has all.
+const fewMeters = 6
+
+// writeFacility draws where the power into metered nodes goes, and what sensors
+// tell.
+func writeFacility(w io.Writer, st site.Status, i ink) {
+	for n, b := range st.Balance[:min(len(st.Balance), fewMeters)] {
+		label := ""
+		if n == 0 {
+			label = "balance"
+		}
+		fmt.Fprintf(w, "  %-9s %12s  at %s = mining %s + AI %s + cooling and losses %s + residual %s\n", label, mw(b.MeterKW), plain(b.Node),
+			mw(b.MiningKW), mw(b.AIKW), mw(b.CoolingLossesKW), mw(b.ResidualKW))
+	}
+	for n, x := range st.Sensors[:min(len(st.Sensors), fewMeters)] {
+		label := ""
+		if n == 0 {
+			label = "sensors"
+		}
+		var values []string
+		for _, v := range x.Values[:min(len(x.Values), 5)] {
+			values = append(values, strings.TrimSpace(fmt.Sprintf("%s %s %s", plain(v.Name), figure(v.Value, 1), v.Unit)))
+		}
+		text := orDash(strings.Join(values, ", "))
+		if x.Stale {
+			text = i.bad("stale") + " " + text
+		}
+		fmt.Fprintf(w, "  %-9s %s: %s\n", label, plain(x.Name), text)
+	}
 }
 
 func writeLists(w io.Writer, st site.Status, i ink) error {

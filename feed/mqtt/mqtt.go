@@ -121,7 +121,13 @@ func (s *Source) name(o *feed.Order, at time.Time) {
 	if o.ID != "" {
 		return
 	}
-	prefix := "mqtt/" + s.o.Topic + "/" + o.Node + "/"
+	// An ID stands in the paths of the API: without slashes.
+	prefix := strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || (r >= '0' && r <= '9') || (r >= 'A' && r <= 'Z') || (r >= 'a' && r <= 'z') {
+			return r
+		}
+		return '.'
+	}, "mqtt-"+s.o.Topic+"-"+o.Node) + "-"
 	for _, was := range s.orders {
 		if strings.HasPrefix(was.ID, prefix) && was.Node == o.Node && at.Before(was.To) && !was.From.After(at) && !o.From.After(at) {
 			o.ID, o.From = was.ID, was.From

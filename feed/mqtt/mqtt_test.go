@@ -146,7 +146,7 @@ func TestOneOrderAfterAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	s, err := New(c, Options{Topic: "t"})
+	s, err := New(c, Options{Topic: "t/x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +160,9 @@ func TestOneOrderAfterAnother(t *testing.T) {
 		return got[0]
 	}
 	a := at(0, "1000")
+	if strings.ContainsAny(a.ID, "/ ?#") || !strings.HasPrefix(a.ID, "mqtt-t.x--") {
+		t.Errorf("the ID %q cannot stand in a path", a.ID)
+	}
 	b := at(10*time.Minute, "900")
 	if b.ID != a.ID || !b.From.Equal(a.From) || !b.To.Equal(t0.Add(25*time.Minute)) || b.LimitKW != 900 {
 		t.Errorf("%+v after %+v", b, a)
@@ -179,7 +182,7 @@ func TestOneOrderAfterAnother(t *testing.T) {
 	if got := at(52*time.Minute, "700"); !got.To.After(before.To) || got.ID != before.ID {
 		t.Errorf("%v after %v", got, before)
 	}
-	if _, err := New(c, Options{Topic: "t"}); sluice.KindOf(err) != sluice.Invalid {
+	if _, err := New(c, Options{Topic: "t/x"}); sluice.KindOf(err) != sluice.Invalid {
 		t.Errorf("two feeds of a topic: %v", err)
 	}
 }
