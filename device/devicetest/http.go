@@ -12,7 +12,7 @@ import (
 
 // ServeHTTP serves the handler on loopback until the test ends. The address has
 // the web port only.
-func ServeHTTP(t *testing.T, h http.Handler) device.Address {
+func ServeHTTP(t testing.TB, h http.Handler) device.Address {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(func() {
