@@ -52,8 +52,18 @@ func TestNumber(t *testing.T) {
 		x  float64
 		ok bool
 	}{
-		{7, 7, true}, {uint(8), 8, true}, {uint32(9), 9, true}, {uint64(10), 10, true}, {float32(1.5), 1.5, true}, {2.5, 2.5, true},
-		{[]byte(" 345 "), 345, true}, {[]byte("34 W"), 0, false}, {[]byte("NaN"), 0, false}, {math.Inf(1), 0, false}, {nil, 0, false}, {"1.3", 0, false},
+		{7, 7, true},
+		{uint(8), 8, true},
+		{uint32(9), 9, true},
+		{uint64(10), 10, true},
+		{float32(1.5), 1.5, true},
+		{2.5, 2.5, true},
+		{[]byte(" 345 "), 345, true},
+		{[]byte("34 W"), 0, false},
+		{[]byte("NaN"), 0, false},
+		{math.Inf(1), 0, false},
+		{nil, 0, false},
+		{"1.3", 0, false},
 	} {
 		if x, ok := number(gosnmp.SnmpPDU{Value: c.v}); ok != c.ok || (ok && x != c.x) {
 			t.Errorf("%v is %v, %v", c.v, x, ok)
