@@ -115,6 +115,12 @@ func writeMachine(w io.Writer, m site.Machine) error {
 	if m.Asleep {
 		g.row("asleep", "put to sleep by Sluice, which will wake it")
 	}
+	if m.Cut {
+		g.row("outlet", "switched off by Sluice, which will switch it on")
+	}
+	for _, r := range m.Responses {
+		g.row("obeys", fmt.Sprintf("%s %s: p50 %s, p95 %s (%d acts, %d never)", r.Lane, r.Direction, seconds(r.P50S), seconds(r.P95S), r.Samples, r.Never))
+	}
 	g.row("last seen", stamp(m.SeenAt)+" UTC")
 	if m.Error != "" {
 		g.row("error", m.Error)
