@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,19 +51,25 @@ func newLink(a device.Address, d *Dialect) *link {
 	l.api = cgminer.Client{Addr: a.API(first(d.Ports.API, cgminer.Port))}
 	l.web = newWeb(a, d)
 	for _, r := range d.Requests {
-		l.via(r.Via)
+		l.via(r.Via, d)
 	}
 	for _, c := range d.Commands {
 		for _, s := range c.Steps {
-			l.via(s.Via)
+			l.via(s.Via, d)
 		}
 	}
 	return l
 }
 
-func (l *link) via(name string) {
+// via makes a wire. The file's port and credentials go before the wire's own.
+func (l *link) via(name string, d *Dialect) {
 	if name != "" && l.special[name] == nil {
-		l.special[name] = wires[name](l.addr)
+		a := l.addr
+		if a.APIPort == 0 {
+			a.APIPort = first(d.Ports.API, 0)
+		}
+		a.User, a.Password = cmp.Or(a.User, d.Auth.User), cmp.Or(a.Password, d.Auth.Password)
+		l.special[name] = wires[name](a)
 	}
 }
 
