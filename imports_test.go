@@ -70,8 +70,10 @@ var outside = map[string][]string{
 	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},
 	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":             {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
-	"telemetry": {"github.com/prometheus/prometheus", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",
-		"github.com/prometheus/common", "github.com/json-iterator/go", "golang.org/x/sys"},
+	"telemetry": {
+		"github.com/prometheus/prometheus", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",
+		"github.com/prometheus/common", "github.com/json-iterator/go", "golang.org/x/sys",
+	},
 }
 
 func TestImports(t *testing.T) {

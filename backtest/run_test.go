@@ -92,7 +92,6 @@ func TestMemoryIsFlat(t *testing.T) {
 	s, count := farm(0)
 	s.Reserves = []site.ReserveSpec{{Name: "ready"}}
 	o := p.options(t, s, count, days)
-	p = nil
 	var live []float64
 	o.Progress = func(string, int, int) {
 		runtime.GC()

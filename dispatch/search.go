@@ -7,17 +7,10 @@ import (
 	"slices"
 )
 
-// construct makes a first plan at the prices: jobs by what a unit brings, then
-// classes by what a kW brings, then units one by one.
-func (b *builder) construct(x *prices) *state {
-	s := b.p.newState()
-	b.build(s, x, nil)
-	return s
-}
-
-// build does the same in a state that it empties first; jobs run as in the
-// standing plan, if there is one, as far as they still can. It reports whether
-// there was time to place all units.
+// build makes a first plan at the prices in a state that it empties first: jobs by
+// what a unit brings, or as in the standing plan, if there is one, as far as they
+// still can; then classes by what a kW brings, then units one by one. It reports
+// whether there was time to place all units.
 func (b *builder) build(s *state, x *prices, standing *Plan) bool {
 	b.x.copyFrom(x)
 	b.x.spread(b.p)

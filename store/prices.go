@@ -24,7 +24,7 @@ func (db *DB) KeepPrices(ctx context.Context, ps []Price, forget time.Time) erro
 		if err != nil {
 			return fmt.Errorf("keeping prices: %w", err)
 		}
-		defer st.Close()
+		defer func() { _ = st.Close() }()
 		for _, p := range ps {
 			if _, err := st.ExecContext(ctx, p.Quantity, p.From.UnixNano(), p.To.UnixNano(), p.Published.UnixNano(), p.Value); err != nil {
 				return fmt.Errorf("keeping the %s of %s: %w", p.Quantity, p.From.Format(time.RFC3339), err)

@@ -105,7 +105,7 @@ func writeFile(path string, write func(*os.File) error) error {
 	if err != nil {
 		return sluice.Errorf(sluice.Invalid, "give a path in a folder that can be written to", "writing %s: %v", path, err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // it is gone where all went well
 	if err := write(f); err != nil {
 		f.Close()
 		return fmt.Errorf("writing %s: %w", path, err)

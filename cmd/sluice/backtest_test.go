@@ -184,7 +184,8 @@ func TestBacktestText(t *testing.T) {
 func TestBacktestRefuses(t *testing.T) {
 	file, data := pastFiles(t)
 	bare := filepath.Join(data, "bare.yaml")
-	if err := os.WriteFile(bare, []byte(pastSite[:strings.Index(pastSite, "history:")]), 0o600); err != nil {
+	before, _, _ := strings.Cut(pastSite, "history:")
+	if err := os.WriteFile(bare, []byte(before), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	misspelt := filepath.Join(data, "misspelt.yaml")
