@@ -184,8 +184,8 @@ func TestBacktestText(t *testing.T) {
 func TestBacktestRefuses(t *testing.T) {
 	file, data := pastFiles(t)
 	bare := filepath.Join(data, "bare.yaml")
-	before, _, _ := strings.Cut(pastSite, "history:")
-	if err := os.WriteFile(bare, []byte(before), 0o600); err != nil {
+	head, _, _ := strings.Cut(pastSite, "history:")
+	if err := os.WriteFile(bare, []byte(head), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	misspelt := filepath.Join(data, "misspelt.yaml")
