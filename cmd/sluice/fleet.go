@@ -83,8 +83,8 @@ func writePromise(w io.Writer, p site.Promise) error {
 	if len(p.Excluded) > 0 {
 		fmt.Fprintf(w, "not counted: %s\n", plain(counts(p.Excluded)))
 	}
-	switch r := p.Record; {
-	case r.Scored == 0:
+	switch r := p.Record; r.Scored {
+	case 0:
 		fmt.Fprintln(w, "no order was scored against its promise yet")
 	default:
 		fmt.Fprintf(w, "of %d orders %d got what was promised; the least was %s %%\n", r.Scored, r.Kept, figure(100*r.WorstRatio, 0))
