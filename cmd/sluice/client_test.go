@@ -177,8 +177,8 @@ s19    mine  sleep  2,900  9.20 MW  312.20  0.0339  j-1
 under the limit after 12.5 s (0.21 s wall)
 `, "curtail", "--limit", "900kW", "--for", "1m", "--by", "ann", "--follow")
 	c.site.orders = c.site.orders[:1]
-	c.prints(`ID   STATE   NODE  LIMIT    FROM                 UNTIL                MET AFTER             COST $  BY   WHY
-c-3  active  site  0.90 MW  2023-08-25 20:00:00  2023-08-25 20:01:00  12.5 s (0.21 s wall)  0.00    ann
+	c.prints(`ID   STATE   NODE  LIMIT    FROM                 UNTIL                MET AFTER             PROMISED  COST $  BY   WHY
+c-3  active  site  0.90 MW  2023-08-25 20:00:00  2023-08-25 20:01:00  12.5 s (0.21 s wall)  -         0.00    ann
 `, "curtail", "list")
 	c.prints("curtailment c-2 is cancelled\n", "curtail", "cancel", "c-2")
 	c.fails(2, "has ended", "curtail", "cancel", "c-9")
