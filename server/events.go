@@ -101,7 +101,16 @@ func (s *Server) events(ctx context.Context, w io.Writer) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-closed:
+		case <-closed: // what came before the end is still told
+			queue, _, over := box.take()
+			if over {
+				return errSlow
+			}
+			for _, e := range queue {
+				if err := writeEvent(w, e); err != nil {
+					return err
+				}
+			}
 			return nil
 		case <-beat.C:
 			_, err = io.WriteString(w, ": still here\n\n")

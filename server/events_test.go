@@ -132,6 +132,30 @@ func TestStatusIsCoalescedAndHeartbeatsBeat(t *testing.T) {
 	})
 }
 
+// What the site said before it ended the stream is told, whichever is seen first.
+func TestTheEndOfAStreamLosesNothing(t *testing.T) {
+	for range 50 { // a race, if there is one, is lost half of the time
+		f := newFakeSite()
+		s, err := New(Options{Site: f, Now: func() time.Time { return t0 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &pipe{}
+		done := make(chan error, 1)
+		go func() { done <- s.events(t.Context(), p) }()
+		<-f.subbed
+		f.mu.Lock()
+		for c := range f.subs {
+			c <- site.Event{Kind: "decision", Data: site.Decision{ID: 7}}
+			close(c)
+		}
+		f.mu.Unlock()
+		if err := <-done; err != nil || p.count("event: decision") != 1 {
+			t.Fatalf("%v after %d decisions", err, p.count("event: decision"))
+		}
+	}
+}
+
 func TestAClientThatDoesNotKeepUpIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeSite()
