@@ -29,6 +29,9 @@ export interface Status {
   machines: Counts
   jobs: Counts
   nodes: List<Node>
+  balance: List<PowerBalance>
+  reserves: List<Reserve>
+  forecast?: Forecast
   feeds: List<Feed>
   alarms: List<Alarm>
   curtailments: List<Curtailment>
@@ -41,6 +44,7 @@ export interface Status {
 export interface Today {
   mining_usd: number
   ai_usd: number
+  reserve_usd: number
   energy_usd: number
   margin_usd: number
   energy_mwh: number
@@ -52,6 +56,34 @@ export interface Node {
   limit_kw: number
   load_kw: number
   metered: boolean
+}
+
+/** Where the power into a metered node goes. */
+export interface PowerBalance {
+  node: string
+  meter_kw: number
+  mining_kw: number
+  ai_kw: number
+  cooling_losses_kw: number
+  residual_kw: number
+  smoothed_residual_kw: number
+}
+
+/** Load that the grid pays to be able to drop. */
+export interface Reserve {
+  name: string
+  planned_kw: number
+  ready_kw: number
+  usd_per_mw_h: number
+  usd_per_hour: number
+}
+
+/** What plans expect of the price of power. */
+export interface Forecast {
+  ready: boolean
+  learned_days: number
+  next_usd_per_mwh: number
+  note?: string
 }
 
 export interface Feed {
