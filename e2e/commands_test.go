@@ -150,9 +150,10 @@ func TestJSON(t *testing.T) {
 			"--real-time", "../sim/replay/data/ercot_west_2023-08.csv", "--column", "real_time_usd_per_mwh",
 			"--strike", "50", "--from", "2023-08-16", "--to", "2023-08-18",
 		},
-		"plan pivot":   {"--config", pivotSite(t), "--scenarios", "20"},
-		"device probe": {ms[miner].Address},
-		"device scan":  {"127.0.0.1", "--ports", ms[miner].Address[strings.LastIndex(ms[miner].Address, ":")+1:]},
+		"plan pivot":    {"--config", pivotSite(t), "--scenarios", "20"},
+		"sim placement": {"--nodes", "testdata/nodes.csv", "--pods", "testdata/pods.csv"},
+		"device probe":  {ms[miner].Address},
+		"device scan":   {"127.0.0.1", "--ports", ms[miner].Address[strings.LastIndex(ms[miner].Address, ":")+1:]},
 	}
 	for _, name := range jsonCommands(t, nil) {
 		args, ok := cases[name]

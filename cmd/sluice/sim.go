@@ -16,7 +16,7 @@ import (
 )
 
 func simCmd() *cobra.Command {
-	return apiGroup("sim", "Virtual devices to try Sluice on", simDevicesCmd())
+	return apiGroup("sim", "Try Sluice on virtual devices and recorded work", simDevicesCmd(), simPlacementCmd())
 }
 
 // simFlags are the options of `sluice sim devices`.
