@@ -65,8 +65,8 @@ func (c *Cluster) consider(i int, d Demand) candidate {
 	x.fits = true
 	h.CPUMilli -= d.CPUMilli
 	h.MemMiB -= d.MemMiB
-	switch {
-	case d.GPUs == 1:
+	switch d.GPUs {
+	case 1:
 		// Of GPUs that have the same free one stands for all.
 		var seen [Whole + 1]bool
 		for g, f := range h.GPUs {
