@@ -31,7 +31,7 @@ type row struct {
 // The forecast is ahead of the controller by so many batches of steps at most. In
 // batches, since waking each other up at every step would cost as much as a tenth
 // of a plan.
-const fanBatches, fanSteps = 4, 64
+const fanBatches, fanSteps = 32, 64
 
 // expectations begins the forecast of a policy that uses one.
 func expectations(ctx context.Context, o *Options, policy string, step time.Duration) (*fan, error) {

@@ -117,8 +117,12 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 		}
 		load, _ := s.load(n, by, now)
 		edge := limit - sluice.Watts(float64(limit)*s.o.Guard/3)
-		s.setAlarm(load > limit && !s.settling(n, now), now, sluice.Critical, "over-limit", n.spec.Name,
-			fmt.Sprintf("draws %v under a limit of %v", load, limit), "machines that do not obey are named by their own alarms; lower the load by hand if it lasts")
+		if load > limit && !s.settling(n, now) {
+			s.alarm(now, sluice.Critical, "over-limit", n.spec.Name,
+				fmt.Sprintf("draws %v under a limit of %v", load, limit), "machines that do not obey are named by their own alarms; lower the load by hand if it lasts")
+		} else {
+			s.clearAlarm(now, "over-limit", n.spec.Name)
+		}
 		if down := s.shedding(n); load-down > edge {
 			relief[n] = load - down - s.usable(limit)
 		}
