@@ -43,6 +43,13 @@ type Host struct {
 	IdleW    sluice.Watts // of the whole host, at the plug
 	UnitW    sluice.Watts // more for each unit in use
 	Real     bool         // false: a virtual host, in site time
+
+	Address    string            // where the nodes of a gang reach it; "" for this machine
+	DiskGB     float64           // for jobs; 0: not limited
+	Region     string            // jurisdiction and place, e.g. eu-de; "" where the site names none
+	Labels     map[string]string // attested by the operator: certification, network, …
+	Isolations []Isolation       // that its executor can give; empty: IsolationNone alone
+	Remote     bool              // an agent runs it
 }
 
 // Job is one piece of AI work. It marshals to the API's form.
