@@ -192,6 +192,14 @@ func (s *Service) holdsIn(e *entry, units, array int) string {
 	return ""
 }
 
+// OverLimit says whether a tenant has spent four fifths of its limit or more.
+func (s *Service) OverLimit(tenant string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, _ := s.tenant(tenant)
+	return t.SpendLimit > 0 && sluice.MulDiv(int64(s.spent(t)), 100, int64(t.SpendLimit)) >= 80
+}
+
 // spent is what a tenant has spent, with what runs and is not posted yet. Callers
 // hold mu.
 func (s *Service) spent(t Tenant) sluice.Money {

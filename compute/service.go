@@ -419,7 +419,7 @@ func (s *Service) Forget() []Job {
 	}
 	var out []Job
 	for id, e := range s.jobs {
-		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.UsedMS > e.BilledMS || wanted[id] || wanted[e.Job.Array] {
+		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.owes() || wanted[id] || wanted[e.Job.Array] {
 			continue
 		}
 		out = append(out, s.view(e))

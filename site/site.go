@@ -166,6 +166,8 @@ type Site struct {
 	status   atomic.Pointer[Status]
 	events   broadcaster
 	paused   map[string]*pause // by job: stopped for an order
+	cuts     map[string]bool   // by run: cut before its notice was over
+	spending map[string]bool   // by tenant: an alarm of its spending limit is open
 	stops    []stop            // jobs that the decision being made pauses
 	toLaunch []*miner          // commands issued in this turn
 	ops      sync.WaitGroup

@@ -28,6 +28,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.now = now
 	s.feedOrders(ctx, now)
 	s.runOrders(ctx, now, by)
+	s.tendJobs(ctx, now)
 	s.advance(ctx, now)
 	s.guardLimits(ctx, now, by)
 	s.mu.Unlock()
