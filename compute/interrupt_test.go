@@ -82,11 +82,16 @@ func TestCompleteFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.reach(j.ID, compute.Queued)
-	recs, err := w.LoadJobs(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if l := recs[0].Lessons; l.Stops != 1 || l.Saved != 0 {
+	var l compute.Lessons
+	w.until("the stop is noted", func() bool {
+		recs, err := w.LoadJobs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l = recs[0].Lessons
+		return l.Stops == 1
+	})
+	if l.Saved != 0 {
 		t.Fatalf("lessons %+v: nothing was saved between the order and the end", l)
 	}
 }

@@ -159,8 +159,11 @@ func (s *Service) heldUnits(tenant string) int {
 }
 
 // holds says why a waiting job may not start, or "". Callers hold mu.
-func (s *Service) holds(e *entry, units int) string {
-	running := 0
+func (s *Service) holds(e *entry) string {
+	running, units := 0, 0
+	if t, _ := s.tenant(e.Job.Tenant); t.MaxUnits > 0 {
+		units = s.heldUnits(t.Name)
+	}
 	if e.Task.Array != nil && e.Task.Array.Most > 0 {
 		for _, x := range s.active {
 			if x.Job.Array == e.Job.Array {

@@ -147,3 +147,32 @@ func TestCutForALimit(t *testing.T) {
 		}
 	}
 }
+
+// Work that comes between two plans does not wait for the next one where it surely
+// pays and has room, and does where it does not.
+func TestStartsAtOnce(t *testing.T) {
+	w := newWorld(t, worldSpec{miners: 2, gpuHosts: 1, limit: 200 * sluice.Kilowatt, meters: true})
+	w.run(15*time.Minute, 15*time.Second)
+	first := w.submit(4, time.Hour, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	if j, _ := w.jobs.Job(first.ID); j.State != compute.Running {
+		t.Fatalf("%s: %s", j.State, j.Why)
+	}
+	cheap, large := w.submit(2, time.Hour, true, 0.01), w.submit(8, time.Hour, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	for _, j := range []compute.Job{cheap, large} {
+		if j, _ := w.jobs.Job(j.ID); j.State != compute.Queued {
+			t.Fatalf("%s is %s: %s", j.ID, j.State, j.Why)
+		}
+	}
+	d, err := w.site.Decisions(context.Background(), 0, 5)
+	w.must(err)
+	for _, x := range d {
+		for _, m := range x.JobMoves {
+			if m.Job == first.ID && m.Host == "gpu-00" && strings.Contains(m.Reason, "there is room") {
+				return
+			}
+		}
+	}
+	t.Errorf("no decision tells of the start: %+v", d)
+}

@@ -48,6 +48,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	}
 
 	s.mu.Lock()
+	s.startAtOnce(now)
 	s.admit(ctx, now)
 	s.proveByMeter(now)
 	if !s.o.Bare {
