@@ -153,16 +153,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	d := demand(res, e.perNode())
 	d.Among = x.among[mask]
 	nodes := max(1, e.Job.Nodes)
-	var taken []placement.Place
-	for len(taken) < nodes {
-		at, ok := x.cluster.Find(d, nil)
-		if !ok {
-			break
-		}
-		x.cluster.Take(d, at)
-		x.taken++
-		taken = append(taken, at)
-	}
+	taken := x.takeAll(d, nodes)
 	var p Placement
 	if s.cfg.Decisions {
 		p = Placement{
@@ -192,6 +183,21 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		s.placements = append(s.placements, p)
 	}
 	return out, nil
+}
+
+// takeAll takes places for so many nodes, or for as many as there is room.
+func (x *hall) takeAll(d placement.Demand, nodes int) []placement.Place {
+	var taken []placement.Place
+	for len(taken) < nodes {
+		at, ok := x.cluster.Find(d, nil)
+		if !ok {
+			break
+		}
+		x.cluster.Take(d, at)
+		x.taken++
+		taken = append(taken, at)
+	}
+	return taken
 }
 
 // mask numbers the hosts that may take the job now, and notes why others may not.

@@ -178,6 +178,7 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	if err != nil {
 		return nil, err
 	}
+	choices = inOrder(r.Task, choices)
 	key := ""
 	if r.ID != "" {
 		key = r.Tenant + "\x00" + r.ID
