@@ -301,6 +301,43 @@ func TestSpendingLimit(t *testing.T) {
 	}
 }
 
+// The energy of jobs is posted once, whatever happens between two postings: what was
+// posted adds up to what the jobs used.
+func TestEnergyIsPostedOnce(t *testing.T) {
+	w := newWorld(t, gpuHost("gpu-1"), gpuHost("gpu-2"))
+	r := gpus(8, 3600)
+	r.Task.NumNodes = 2
+	j := w.submit(r)
+	var wh int64
+	bill := func() {
+		for _, u := range w.svc.Meter(w.Now()) {
+			wh += u.MilliWh
+		}
+		w.bill()
+	}
+	w.start(j.ID)
+	w.pass(13 * time.Minute)
+	bill()
+	w.pass(7 * time.Minute)
+	if err := w.svc.Preempt(t.Context(), w.Now(), j.ID, "price"); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	bill()
+	w.start(j.ID)
+	w.pass(11 * time.Minute)
+	bill()
+	w.restart()
+	w.pass(time.Hour)
+	bill()
+	bill()
+	got := w.job(j.ID)
+	// Two hosts' eight GPUs at 400 W for an hour.
+	if got.State != compute.Succeeded || wh != 6_400_000 || got.EnergyWh != 6400 || !got.EnergyEstimated {
+		t.Fatalf("%d mWh posted, the job has %v Wh: %+v", wh, got.EnergyWh, got)
+	}
+}
+
 // A time limit ends a job, at its signal's time where it asks for one before.
 func TestTimeLimit(t *testing.T) {
 	w := newWorld(t, gpuHost("gpu-1"))
