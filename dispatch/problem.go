@@ -299,16 +299,22 @@ func (p *problem) compileJobs() {
 		if j.Deadline != nil {
 			q.deadline = min(p.T, *j.Deadline)
 		}
-		wait := j.Earliest
-		switch {
-		case j.Running:
-			wait = min(j.RestartLeft, j.RestartIntervals+1)
-		case j.Started:
-			wait += j.RestartIntervals
-		}
-		if q.need = j.Intervals; q.need > p.T-wait {
-			q.need = p.T + 1
-		}
+		q.wait(p.T)
+	}
+}
+
+// wait sets how many intervals of progress the job needs, by when these could
+// begin.
+func (j *pjob) wait(T int) {
+	wait := j.Earliest
+	switch {
+	case j.Running:
+		wait = min(j.RestartLeft, j.RestartIntervals+1)
+	case j.Started:
+		wait += j.RestartIntervals
+	}
+	if j.need = j.Intervals; j.need > T-wait {
+		j.need = T + 1
 	}
 }
 
