@@ -167,23 +167,45 @@ func (a *ascent) gradient() {
 }
 
 // run takes about so many elementary steps to move the prices, by sizes from
-// first to last times the typical worth.
-func (a *ascent) run(ops int, first, last float64, stop func() bool) {
+// first to last times the typical worth; but no more than half of the time that
+// is left by what spent says.
+func (a *ascent) run(ops int, first, last float64, spent func() float64) {
 	a.evaluate()
 	each := a.ops()
-	a.runTo(min(maxSteps, max(minSteps, ops/max(1, each))), first, last, -inf, stop)
+	n := min(maxSteps, max(minSteps, ops/max(1, each)))
+	from := spent()
+	a.climb(n, first, last, -inf, func() float64 { return (spent() - from) / max(1e-9, (1-from)/2) })
 }
 
 // runTo makes n steps, or fewer where the bound falls to enough.
 func (a *ascent) runTo(n int, first, last, enough float64, stop func() bool) {
+	a.climb(n, first, last, enough, func() float64 {
+		if stop() {
+			return 1
+		}
+		return 0
+	})
+}
+
+// climb is runTo for a time of which spent tells how much is up: where there is
+// not enough of it for n steps, their sizes fall as it runs out, less far.
+func (a *ascent) climb(n int, first, last, enough float64, spent func() float64) {
 	for k := range n {
-		if stop() || a.bound <= enough {
+		part := spent()
+		if part >= 1 || a.bound <= enough {
 			return
 		}
+		to, late := last, 3*k > n
+		if planned := float64(k) / float64(max(1, n-1)); planned >= part {
+			part = planned
+		} else if late = 3*part > 1; k > 0 {
+			// There is time for about k/part steps: fewer end with longer ones.
+			to = max(last, first*part/float64(k))
+		}
 		a.gradient()
-		a.step(first * math.Pow(last/first, float64(k)/float64(max(1, n-1))))
+		a.step(first * math.Pow(to/first, part))
 		a.evaluate()
-		if 3*k > n {
+		if late {
 			a.count()
 			if a.trails && (k*trailLength)%n < trailLength {
 				x := a.p.newPrices()

@@ -19,9 +19,17 @@ func tinyShape(t *rapid.T) shape {
 	}
 }
 
+// over is the share of the time that is up: none, or all of it.
+func over(up bool) float64 {
+	if up {
+		return 1
+	}
+	return 0
+}
+
 // soon stops after so many questions: short, and still the same every time.
 func soon(n int) Options {
-	return Options{Deadline: func() bool { n--; return n < 0 }}
+	return Options{Spent: func() float64 { n--; return over(n < 0) }}
 }
 
 func TestPropertyLimitsAreKept(t *testing.T) {

@@ -20,7 +20,7 @@ func (b *builder) first(best *state, x *prices, opt *Options, ops int, stop func
 		best.empty()
 		bound = min(bound, b.quick(best, x))
 	}
-	if len(p.class)*p.T > manyPaths && opt.Gap <= 0 && opt.Deadline == nil {
+	if len(p.class)*p.T > manyPaths && opt.Gap <= 0 && opt.Spent == nil {
 		return bound // a better plan is made at better prices anyway
 	}
 	b.fillUp(best, x, y, bound, opt)

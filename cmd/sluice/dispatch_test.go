@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/dispatch"
@@ -80,5 +83,42 @@ func TestDispatchSolveRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a plan was written")
+	}
+}
+
+// steady is a reader that takes as long for each read as it is told to.
+type steady struct {
+	io.Reader
+	take func()
+}
+
+func (s steady) Read(b []byte) (int, error) {
+	s.take()
+	return s.Reader.Read(b)
+}
+
+// A budget is spent by the clock: what input has it wait for is gone, and three
+// times what decoding took is kept for the end.
+func TestTimerKeepsTheBudget(t *testing.T) {
+	at := time.Unix(0, 0)
+	c := newTimer(500*time.Millisecond, func() time.Time { return at })
+	pass := func(ms int) { at = at.Add(time.Duration(ms) * time.Millisecond) }
+	if _, err := c.reader(steady{strings.NewReader("{}"), func() { pass(40) }}).Read(make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	pass(30)
+	c.wasRead() // 70 ms are gone; 20 + 3 × 30 are kept: 390 are the end
+	for _, w := range []struct {
+		ms    int
+		spent float64
+	}{{0, 70. / 390}, {125, 0.5}, {194, 389. / 390}, {1, 1}, {1000, 1}} {
+		pass(w.ms)
+		if got := c.spent(); math.Abs(got-w.spent) > 1e-9 {
+			t.Errorf("at %v: %v is spent, want %v", at.Sub(c.from), got, w.spent)
+		}
+	}
+	c = newTimer(20*time.Millisecond, func() time.Time { return at })
+	if c.wasRead(); c.spent() != 1 {
+		t.Error("a budget that is less than what is kept is not spent at once")
 	}
 }
