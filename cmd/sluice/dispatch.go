@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -72,6 +74,7 @@ interval. Bad input is refused with exit status 2 and names the field.`,
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, whole or not at all")
+	cmd.Flags().Bool("json", true, "the plan is JSON in any case")
 	cmd.Flags().DurationVar(&budget, "budget", 0, "stop improving after so long (the plan then depends on the machine)")
 	return cmd
 }
@@ -136,6 +139,10 @@ func readInstance(stdin io.Reader, name string, clock *timer) (*dispatch.Instanc
 		r = f
 	}
 	in, err := dispatch.ReadInstance(clock.reader(r))
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return nil, sluice.Errorf(sluice.Invalid, "give the path of a JSON file, or - for standard input", "reading the instance: %v", failed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -154,6 +161,9 @@ func writePlan(stdout io.Writer, name string, plan *dispatch.Plan) error {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".plan-*.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return sluice.Errorf(sluice.Invalid, "make it first, or give another --out", "there is no folder %s to write the plan to", filepath.Dir(name))
+	}
 	if err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}

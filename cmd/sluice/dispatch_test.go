@@ -22,13 +22,12 @@ const twoHours = `{"step_minutes": 60, "intervals": 2, "price_usd_per_mwh": [20,
 // runDispatch runs the command and returns what it wrote to standard output.
 func runDispatch(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
-	cmd := dispatchCmd()
+	cmd := rootCmd()
 	var out bytes.Buffer
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{"dispatch"}, args...))
 	err := cmd.Execute()
 	return out.String(), err
 }
@@ -75,6 +74,9 @@ func TestDispatchSolveRefuses(t *testing.T) {
 		"bad input":       {"solve", "-", "--out", out},
 		"no such file":    {"solve", filepath.Join(t.TempDir(), "none.json"), "--out", out},
 		"negative budget": {"solve", "-", "--budget", "-1s", "--out", out},
+		"no file named":   {"solve", "--out", out},
+		"two files":       {"solve", "-", "-", "--out", out},
+		"a folder":        {"solve", t.TempDir(), "--out", out},
 	} {
 		_, err := runDispatch(t, strings.Replace(twoHours, `"count": 10`, `"count": 9`, 1), args...)
 		if err == nil || sluice.KindOf(err) != sluice.Invalid {
@@ -83,6 +85,13 @@ func TestDispatchSolveRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a plan was written")
+	}
+	nowhere := filepath.Join(t.TempDir(), "no", "plan.json")
+	if _, err := runDispatch(t, twoHours, "solve", "-", "--out", nowhere); exitCode(err) != 2 || !strings.Contains(err.Error(), filepath.Dir(nowhere)) || strings.Contains(err.Error(), ".plan-") {
+		t.Errorf("a plan to a folder that is not there: %v", err)
+	}
+	if _, err := runDispatch(t, twoHours, "solve", "-", "--json"); err != nil {
+		t.Error(err)
 	}
 }
 
