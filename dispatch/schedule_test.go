@@ -95,3 +95,24 @@ func TestPropertySchedules(t *testing.T) {
 		}
 	})
 }
+
+// The schedules of jobs are the one part of the work that grows faster than the
+// horizon: of the states that a job could be in, few are gone through.
+func TestFewStatesOfSchedules(t *testing.T) {
+	s := largeShape
+	s.miners, s.intervals = 20, 576
+	p := compile(s.random(1))
+	x := p.firstPrices()
+	var w schedules
+	all := 0
+	for i := range p.jobs {
+		w.jobAt(p, i, x)
+		if w.best(); !p.jobs[i].MustRun {
+			all += p.T * w.P * (w.K + 1)
+		}
+	}
+	if w.ops == 0 || w.ops > all/3 {
+		t.Errorf("%d of %d states", w.ops, all)
+	}
+	t.Logf("%d of %d states", w.ops, all)
+}
