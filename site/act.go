@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"sluice"
@@ -124,26 +125,39 @@ func (s *Site) command(ctx context.Context, m *miner) {
 			s.answered(m, outcome, err, s.stamp())
 		}
 		s.mu.Unlock()
+		finish := sync.OnceFunc(func() { s.finishCall(ctx, m) })
 		if outcome == sluice.Accepted {
-			s.prove(ctx, m, gen)
+			s.prove(ctx, m, gen, finish)
 		}
-		cancel()
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.inflight--
 		if m.gen == gen {
 			m.cancel = nil
 		}
+		s.mu.Unlock()
+		finish()
+		cancel()
 	}()
+}
+
+// finishCall lets the device's driver end what the command has left open. It queues
+// behind the commands and proofs of all other machines.
+func (s *Site) finishCall(ctx context.Context, m *miner) {
+	if f, ok := m.spec.Device.(device.Finisher); ok {
+		s.fan <- struct{}{}
+		f.Finish(ctx)
+		<-s.fan
+	}
 }
 
 // prove reads a machine right after it said yes: firmware that answers at once
 // is proven at once, most of the rest within seconds. What takes longer is left
 // to the turns of the loop. Where Step waits for the calls, time stands still
-// meanwhile and one look is enough.
-func (s *Site) prove(ctx context.Context, m *miner, gen int) {
+// meanwhile and one look is enough. finish is called before the first pause.
+func (s *Site) prove(ctx context.Context, m *miner, gen int, finish func()) {
 	for _, pause := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
 		if pause > 0 {
+			finish()
 			t := time.NewTimer(max(s.o.Wall(pause), 100*time.Millisecond))
 			select {
 			case <-ctx.Done():

@@ -36,6 +36,13 @@ func (d *Driver) Set(ctx context.Context, mode string, p device.Prior) (sluice.O
 	return d.write(ctx, func(ctx context.Context) error { return d.apply(ctx, t, was) })
 }
 
+// Finish ends what the Go hook of the dialect has left open.
+func (d *Driver) Finish(ctx context.Context) {
+	if f, ok := d.hook.(device.Finisher); ok {
+		f.Finish(ctx)
+	}
+}
+
 // Reboot restarts the device's computer.
 func (d *Driver) Reboot(ctx context.Context) (sluice.Outcome, error) {
 	return d.write(ctx, func(ctx context.Context) error { return d.simple(ctx, "reboot", nil) })
