@@ -106,7 +106,7 @@ type Strike struct {
 	Mode            string          `json:"mode"`
 	Units           int             `json:"units"`   // in all
 	Running         int             `json:"running"` // in that mode or above now
-	KW              float64         `json:"kw"`      // drawn by them now
+	KW              float64         `json:"kw"`      // that goes when they give the mode up for the one below
 	StrikeUSDPerMWh float64         `json:"strike_usd_per_mwh"`
 	Interruptible   bool            `json:"interruptible"`
 }
