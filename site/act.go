@@ -114,12 +114,12 @@ func (s *Site) command(ctx context.Context, m *miner) {
 	s.ops.Add(1)
 	go func() {
 		defer s.ops.Done()
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		s.mu.Lock()
 		s.sends(m, gen)
 		s.mu.Unlock()
 		outcome, err := do(ctx)
-		<-s.fan
+		hangUp()
 		s.mu.Lock()
 		if m.gen == gen {
 			s.answered(m, outcome, err, s.stamp())
@@ -144,9 +144,8 @@ func (s *Site) command(ctx context.Context, m *miner) {
 // behind the commands and proofs of all other machines.
 func (s *Site) finishCall(ctx context.Context, m *miner) {
 	if f, ok := m.spec.Device.(device.Finisher); ok {
-		s.fan <- struct{}{}
+		defer s.line()()
 		f.Finish(ctx)
-		<-s.fan
 	}
 }
 
@@ -166,9 +165,9 @@ func (s *Site) prove(ctx context.Context, m *miner, gen int, finish func()) {
 			case <-t.C:
 			}
 		}
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		r, err := s.look(ctx, m)
-		<-s.fan
+		hangUp()
 		s.mu.Lock()
 		if m.gen != gen || m.phase != verifying {
 			s.mu.Unlock()
@@ -343,9 +342,9 @@ func (s *Site) check(ctx context.Context, m *miner) {
 	s.ops.Add(1)
 	go func() {
 		defer s.ops.Done()
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		r, err := s.look(ctx, m)
-		<-s.fan
+		hangUp()
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
