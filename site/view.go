@@ -160,7 +160,7 @@ type Machine struct {
 	Asleep       bool               `json:"asleep_by_sluice"`        // Sluice put it to sleep and will wake it
 	Cut          bool               `json:"cut_by_sluice,omitempty"` // Sluice has switched its outlet off and will switch it on
 	Firmware     string             `json:"firmware,omitempty"`      // driver and version, as response times go by
-	SeenAt       time.Time          `json:"seen_at"`
+	SeenAt       time.Time          `json:"seen_at,omitzero"`
 	Error        string             `json:"error,omitempty"`
 	Responses    []Response         `json:"responses,omitempty"` // how soon it obeyed lately; of a single machine only
 }
