@@ -68,7 +68,7 @@ var outside = map[string][]string{
 	"device/snmp":       {"github.com/gosnmp/gosnmp"},
 	"device/mapfile":    {"github.com/goccy/go-yaml"},
 	"device/whatsminer": {"github.com/GehirnInc/crypt"},
-	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},
+	"sim":               {"github.com/GehirnInc/crypt", "github.com/simonvetter/modbus", "golang.org/x/sys"},
 	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":             {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 	"telemetry": {

@@ -149,7 +149,7 @@ export interface Machine {
   gpus_busy?: number
   pin?: Pin
   asleep_by_sluice: boolean
-  seen_at: string
+  seen_at?: string
   error?: string
 }
 
