@@ -27,6 +27,9 @@ type Subject struct {
 	Gone func() compute.Handle
 	// Scripts: runs are processes, with exit statuses, signals and children.
 	Scripts bool
+	// Hidden: the processes of a run are not to be seen among this machine's, as
+	// in a sandbox with a kernel of its own.
+	Hidden bool
 }
 
 // Run runs the suite. Each test gets a Subject of its own.

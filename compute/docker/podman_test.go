@@ -1,0 +1,234 @@
+package docker_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// podman is a Podman service of the tests' own: its storage, state and socket
+// are in a folder that goes with it.
+type podman struct {
+	dir, socket string
+	cmd         *exec.Cmd
+	cli         *client.Client
+}
+
+// busybox is the image of the tests.
+const busybox = "localhost/sluice-test/busybox:1"
+
+// What this machine lets us have; systems differ in what they allow.
+const containersConf = `[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+`
+
+var services struct {
+	sync.Mutex
+	of  map[string]*podman // by runtime
+	why map[string]error
+}
+
+// service returns the Podman service with the runtime, or skips the test.
+func service(t testing.TB, runtime string) *podman {
+	t.Helper()
+	for _, p := range []string{"podman", runtime, "busybox"} {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("no %s here: scripts/need installs it", p)
+		}
+	}
+	if os.Getuid() != 0 {
+		t.Skip("these tests map users, as root")
+	}
+	services.Lock()
+	defer services.Unlock()
+	if services.of == nil {
+		services.of, services.why = map[string]*podman{}, map[string]error{}
+	}
+	if services.of[runtime] == nil && services.why[runtime] == nil {
+		p, err := startPodman(runtime)
+		if err != nil {
+			p.close()
+			p = nil
+		}
+		services.of[runtime], services.why[runtime] = p, err
+	}
+	if err := services.why[runtime]; err != nil {
+		t.Fatal(err)
+	}
+	return services.of[runtime]
+}
+
+func closeServices() {
+	services.Lock()
+	defer services.Unlock()
+	for _, p := range services.of {
+		if p != nil {
+			p.close()
+		}
+	}
+}
+
+func startPodman(runtime string) (*podman, error) {
+	dir, err := os.MkdirTemp("", "sluice-podman-") // short: sockets have short names
+	if err != nil {
+		return &podman{}, err
+	}
+	p := &podman{dir: dir, socket: filepath.Join(dir, "p.sock")}
+	conf := filepath.Join(dir, "containers.conf")
+	if err := os.WriteFile(conf, []byte(containersConf), 0o600); err != nil {
+		return p, err
+	}
+	log, err := os.Create(filepath.Join(dir, "service.log"))
+	if err != nil {
+		return p, err
+	}
+	defer log.Close()
+	p.cmd = exec.Command("podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+		"--storage-driver", "overlay", "--runtime", runtime, "system", "service", "--time", "0", "unix://"+p.socket)
+	p.cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+conf)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		return p, err
+	}
+	if p.cli, err = client.New(client.WithHost("unix://"+p.socket), client.WithAPIVersion("1.41")); err != nil {
+		return p, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := p.cli.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+			break
+		} else if ctx.Err() != nil {
+			return p, fmt.Errorf("podman does not come up: %w, see %s", err, log.Name())
+		}
+		<-tick.C
+	}
+	return p, p.importBusybox(ctx)
+}
+
+// importBusybox packs Debian's static busybox as an image: no registry is needed.
+func (p *podman) importBusybox(ctx context.Context) error {
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	names, err := exec.Command(path, "--list").Output()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(h tar.Header, body []byte) {
+		h.Size = int64(len(body))
+		if err == nil {
+			err = w.WriteHeader(&h)
+		}
+		if err == nil {
+			_, err = w.Write(body)
+		}
+	}
+	for _, d := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "lib", "lib64", "var", "var/tmp"} {
+		add(tar.Header{Name: d + "/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
+	}
+	add(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, program)
+	add(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))
+	for name := range strings.FieldsSeq(string(names)) {
+		if name != "busybox" {
+			add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
+		}
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return err
+	}
+	name, tag, _ := strings.Cut(busybox, ":")
+	res, err := p.cli.ImageImport(ctx, client.ImageImportSource{Source: &b, SourceName: "-"}, name, client.ImageImportOptions{
+		Changes: []string{"ENV PATH=/bin:/image/bin"},
+	})
+	if err != nil {
+		return fmt.Errorf("import busybox: %w", err)
+	}
+	defer res.Close()
+	if _, err = io.Copy(io.Discard, res); err != nil {
+		return err
+	}
+	// Podman 4.3 takes the tag for the source's.
+	_, err = p.cli.ImageTag(ctx, client.ImageTagOptions{Source: name + ":latest", Target: name + ":" + tag})
+	return err
+}
+
+// containers returns the names of all containers that there are.
+func (p *podman) containers() ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	res, err := p.cli.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, c := range res.Items {
+		out = append(out, c.Names...)
+	}
+	return out, nil
+}
+
+// close ends the service, and what a failed test may have left.
+func (p *podman) close() {
+	if p == nil || p.dir == "" {
+		return
+	}
+	names, _ := p.containers()
+	for _, n := range names {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		_, _ = p.cli.ContainerRemove(ctx, strings.TrimPrefix(n, "/"), client.ContainerRemoveOptions{Force: true})
+		cancel()
+	}
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_ = p.cmd.Wait()
+	}
+	for _, m := range mounts(p.dir) {
+		_ = syscall.Unmount(m, syscall.MNT_DETACH)
+	}
+	if err := os.RemoveAll(p.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "clean up:", err)
+	}
+}
+
+// mounts returns what is mounted below the folder, the deepest first.
+func mounts(dir string) []string {
+	b, _ := os.ReadFile("/proc/self/mounts")
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			out = append(out, f[1])
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
