@@ -98,3 +98,23 @@ func TestConformance(t *testing.T) {
 }
 
 func serve(socket, file string) {}
+
+// TestConformanceSandbox runs the suite on gVisor's kernel.
+func TestConformanceSandbox(t *testing.T) {
+	executortest.Run(t, subject("runsc"))
+}
+func TestX(t *testing.T) {
+	p := service(t, "runsc")
+	x := newExecutor(t, config(p))
+	s := spec(t, t.TempDir(), "echo hi; id; sleep 1; exit 3")
+	s.Isolation = compute.IsolationSandbox
+	h, err := x.Start(t.Context(), s)
+	t.Log(err)
+	if err != nil {
+		return
+	}
+	e, err := x.Wait(t.Context(), h)
+	t.Log(e, err)
+	b, _ := os.ReadFile(s.Log)
+	t.Log(string(b))
+}

@@ -133,7 +133,7 @@ func (e *engine) can(i compute.Isolation, cfg Config) error {
 		return nil
 	}
 	if e.podman && e.runtime != cfg.SandboxRuntime {
-		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("install %s, run: podman --runtime %s system service --time 0 unix:///run/podman/sandbox.sock, and name that as the host's sandbox_socket", cfg.SandboxRuntime, cfg.SandboxRuntime),
+		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("install %s, run: podman --runtime %s --runtime-flag network=none system service --time 0 unix:///run/podman/sandbox.sock, and set the host's sandbox_socket to that", cfg.SandboxRuntime, cfg.SandboxRuntime),
 			"the container engine at %s runs %s, which is no sandbox", e.socket, e.runtime)
 	}
 	if !e.podman && !slices.Contains(e.runtimes, cfg.SandboxRuntime) {

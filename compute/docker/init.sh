@@ -1,7 +1,7 @@
 # The first process of a run's container. It runs setup and the script, hands a
 # stop on to everything in the container, and says in /run/sluice/out what the
-# engine cannot tell. $1: name of the signal that asks for the end; $2: names of
-# what must be there, one a line.
+# engine cannot tell. $1: name of the signal that asks for the end; $2: files that
+# must be there, one a line; $3: open where there must be a network.
 exec </dev/null 2>&1
 box=/run/sluice/box out=/run/sluice/out
 umask 077
@@ -45,6 +45,16 @@ for d in $2; do
 	fi
 done
 unset IFS
+if [ "$3" = open ]; then
+	found=''
+	while read -r name rest; do
+		case $name in lo: | lo:* | *'|'*) ;; *:*) found=1 ;; esac
+	done </proc/net/dev
+	if [ -z "$found" ]; then
+		echo "a network" >$out/missing
+		exit 125
+	fi
+fi
 
 # Secrets come through memory, are read once, and stay in the container's own.
 if [ -f /run/sluice/secret/env ]; then

@@ -43,7 +43,7 @@ const (
 func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img image, devices, nodes []string) plan {
 	p := plan{
 		name: r.Container, image: img.id, labels: map[string]string{"sluice.run": r.RunID, "sluice.job": spec.JobID, "sluice.dir": dir},
-		argv: []string{"/bin/sh", atBox + "/init.sh", r.Signal, strings.Join(nodes, "\n")}, workDir: spec.WorkDir,
+		argv: []string{"/bin/sh", atBox + "/init.sh", r.Signal, strings.Join(nodes, "\n"), string(spec.Egress)}, workDir: spec.WorkDir,
 		memory: r.Memory, cpus: r.CPUs, pids: int64(spec.PidsLimit), files: 65536,
 		shm: x.cfg.SharedMemory, tmpfs: map[string]int64{"/tmp": x.cfg.TempSize, "/var/tmp": x.cfg.TempSize, "/run": 16 << 20},
 		devices: devices, logPath: filepath.Join(dir, engineLog), logMax: 2*r.LogLimit + 1<<20,

@@ -36,6 +36,7 @@ default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 `
 
 var services struct {
@@ -90,6 +91,10 @@ func startPodman(runtime string) (*podman, error) {
 		return &podman{}, err
 	}
 	p := &podman{dir: dir, socket: filepath.Join(dir, "p.sock")}
+	// A sandbox runs as a user that root is mapped to, and has to get there.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return p, err
+	}
 	conf := filepath.Join(dir, "containers.conf")
 	if err := os.WriteFile(conf, []byte(containersConf), 0o600); err != nil {
 		return p, err
@@ -99,8 +104,13 @@ func startPodman(runtime string) (*podman, error) {
 		return p, err
 	}
 	defer log.Close()
-	p.cmd = exec.Command("podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
-		"--storage-driver", "overlay", "--runtime", runtime, "system", "service", "--time", "0", "unix://"+p.socket)
+	var flags []string
+	if runtime == "runsc" {
+		flags = []string{"--runtime-flag", "network=none"} // its own network fails in Podman's namespaces
+	}
+	args := []string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+		"--storage-driver", "overlay", "--runtime", runtime}
+	p.cmd = exec.Command("podman", slices.Concat(args, flags, []string{"system", "service", "--time", "0", "unix://" + p.socket})...)
 	p.cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+conf)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

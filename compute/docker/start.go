@@ -284,7 +284,19 @@ func (x *Executor) fill(e *engine, dir string, r run, spec compute.RunSpec) erro
 	if spec.Control != "" {
 		give = append(give, filepath.Dir(spec.Control))
 	}
+	see := slices.Clone(give)
+	for _, m := range spec.Mounts {
+		see = append(see, m.Source)
+	}
 	if base := x.base(e); base > 0 {
+		for _, d := range see {
+			if r.Isolation != compute.IsolationSandbox {
+				break
+			}
+			if err := letThrough(d, base); err != nil {
+				return err
+			}
+		}
 		for _, d := range give {
 			if err := handOver(d, base); err != nil {
 				return fmt.Errorf("hand %s to the container: %w", d, err)
@@ -327,7 +339,7 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 			break
 		}
 		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil {
-			return sluice.Errorf(sluice.Unavailable, "look at the CDI description of the host's GPUs, and at the engine's log", "the engine did not give the container %s", strings.TrimSpace(b))
+			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
 		}
 		if n%20 == 0 {
 			if s, err := e.state(ctx, r.Container); err == nil && !s.running && !s.created {
