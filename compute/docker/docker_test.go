@@ -1,13 +1,16 @@
 package docker_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"sluice"
 	"sluice/compute"
 	"sluice/compute/docker"
 	"sluice/compute/executortest"
@@ -20,7 +23,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	closeServices()
+	if left := closeServices(); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "left behind:", left)
+		code = 1
+	}
 	os.Exit(code)
 }
 
@@ -36,6 +42,71 @@ func newExecutor(t testing.TB, cfg docker.Config) *docker.Executor {
 // config is how most tests run things.
 func config(p *podman) docker.Config {
 	return docker.Config{Socket: p.socket, Image: busybox, SecretDir: "/dev/shm/sluice-test-" + filepath.Base(p.dir)}
+}
+
+func startRun(t testing.TB, x *docker.Executor, s compute.RunSpec) compute.Handle {
+	t.Helper()
+	h, err := x.Start(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := x.Stop(context.Background(), h, 0); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return h
+}
+
+func waitRun(t testing.TB, x *docker.Executor, h compute.Handle) compute.Exit {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	e, err := x.Wait(ctx, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-late.C:
+			t.Fatalf("never: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// text returns what is in a file of the run's working folder.
+func text(s compute.RunSpec, name string) string {
+	b, _ := os.ReadFile(filepath.Join(s.WorkDir, name))
+	return strings.TrimSpace(string(b))
+}
+
+func logOf(s compute.RunSpec) string {
+	b, _ := os.ReadFile(s.Log)
+	return string(b)
+}
+
+// result runs a script to its end and returns what it wrote.
+func result(t testing.TB, x *docker.Executor, s compute.RunSpec) (string, compute.Exit) {
+	t.Helper()
+	e := waitRun(t, x, startRun(t, x, s))
+	return logOf(s), e
+}
+
+func wantKind(t testing.TB, err error, kind sluice.Kind, says string) {
+	t.Helper()
+	if err == nil || sluice.KindOf(err) != kind || !strings.Contains(err.Error(), says) {
+		t.Errorf("error %v, want one of kind %d that says %q", err, kind, says)
+	}
 }
 
 var serial atomic.Int64
@@ -65,17 +136,10 @@ func subject(runtime string) func(t *testing.T) executortest.Subject {
 		p := service(t, runtime)
 		cfg := config(p)
 		dir := t.TempDir()
-		t.Cleanup(func() {
-			// Whatever a test did, no container of its runs is left.
-			names, err := p.containers()
-			if err != nil {
-				t.Error(err)
-			}
-			_ = names
-		})
 		return executortest.Subject{
 			Scripts: true,
 			Hidden:  runtime == "runsc",
+			Inspect: func(h compute.Handle) string { return p.inspect(t, string(h)) },
 			New:     func() compute.Executor { return newExecutor(t, cfg) },
 			Spec: func(script string, d time.Duration) compute.RunSpec {
 				if script == "" {
@@ -97,24 +161,7 @@ func TestConformance(t *testing.T) {
 	executortest.Run(t, subject("runc"))
 }
 
-func serve(socket, file string) {}
-
 // TestConformanceSandbox runs the suite on gVisor's kernel.
 func TestConformanceSandbox(t *testing.T) {
 	executortest.Run(t, subject("runsc"))
-}
-func TestX(t *testing.T) {
-	p := service(t, "runsc")
-	x := newExecutor(t, config(p))
-	s := spec(t, t.TempDir(), "echo hi; id; sleep 1; exit 3")
-	s.Isolation = compute.IsolationSandbox
-	h, err := x.Start(t.Context(), s)
-	t.Log(err)
-	if err != nil {
-		return
-	}
-	e, err := x.Wait(t.Context(), h)
-	t.Log(e, err)
-	b, _ := os.ReadFile(s.Log)
-	t.Log(string(b))
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,14 +77,29 @@ func service(t testing.TB, runtime string) *podman {
 	return services.of[runtime]
 }
 
-func closeServices() {
+// closeServices ends them and returns what the tests have left behind.
+func closeServices() (left []string) {
 	services.Lock()
 	defer services.Unlock()
 	for _, p := range services.of {
-		if p != nil {
-			p.close()
+		if p == nil {
+			continue
 		}
+		names, err := p.containers()
+		if err != nil {
+			left = append(left, err.Error())
+		}
+		secrets, _ := filepath.Glob(config(p).SecretDir + "/*")
+		left = slices.Concat(left, names, secrets)
+		for _, m := range mounts(p.dir) {
+			if m != filepath.Join(p.dir, "root", "overlay") { // Podman's own, while it runs
+				left = append(left, m)
+			}
+		}
+		_ = os.Remove(config(p).SecretDir)
+		p.close()
 	}
+	return left
 }
 
 func startPodman(runtime string) (*podman, error) {
@@ -192,6 +209,30 @@ func (p *podman) importBusybox(ctx context.Context) error {
 	return err
 }
 
+// importEmpty makes an image that has nothing to run.
+func (p *podman) importEmpty(t testing.TB) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err := w.WriteHeader(&tar.Header{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755})
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "localhost/sluice-test/empty"
+	res, err := p.cli.ImageImport(t.Context(), client.ImageImportSource{Source: &b, SourceName: "-"}, name, client.ImageImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Close()
+	if _, err := io.Copy(io.Discard, res); err != nil {
+		t.Fatal(err)
+	}
+	return name + ":latest"
+}
+
 // containers returns the names of all containers that there are.
 func (p *podman) containers() ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -205,6 +246,43 @@ func (p *podman) containers() ([]string, error) {
 		out = append(out, c.Names...)
 	}
 	return out, nil
+}
+
+// inspect returns what the engine tells of a run's container, in Docker's words
+// and in its own, and the names of its environment's files.
+func (p *podman) inspect(t testing.TB, dir string) string {
+	t.Helper()
+	res, err := p.cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", "sluice.dir="+dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, c := range res.Items {
+		got, err := p.cli.ContainerInspect(t.Context(), c.ID, client.ContainerInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := p.get("/v4.0.0/libpod/containers/" + c.ID + "/json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(got.Raw)
+		all.WriteString(own)
+	}
+	return all.String()
+}
+
+func (p *podman) get(path string) (string, error) {
+	h := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
+	}}}
+	res, err := h.Get("http://podman" + path)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return string(b), err
 }
 
 // close ends the service, and what a failed test may have left.

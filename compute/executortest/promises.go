@@ -114,7 +114,7 @@ func graceZero(t *testing.T, s Subject) {
 }
 
 // secretText has all that a shell, a file or an environment could get wrong.
-const secretText = "hunter2-7f3a'\"$HOME `id` \\ #\n second line;=\t"
+const secretText = "'\"$HOME `id` \\ #\n second line;=\t"
 
 // Secrets are in the environment of setup, the script and the hook, and nowhere
 // else that anybody could look.
@@ -122,26 +122,30 @@ func secrets(t *testing.T, s Subject) {
 	spec := s.Spec(`printf %s "$TOKEN" > run-got; echo up > up; trap 'exit 0' TERM; while :; do sleep 0.02; done`, 0)
 	spec.Task.Setup = `printf %s "$TOKEN" > setup-got`
 	spec.Interrupt.Hook = `printf %s "$TOKEN" > hook-got`
-	spec.Secrets = []string{"TOKEN=" + secretText, "EMPTY="}
+	token := "hunter2-" + doze(spec)
+	spec.Secrets = []string{"TOKEN=" + token + secretText, "EMPTY="}
 	x := s.New()
 	h := start(t, x, spec)
 	appears(t, file(spec, "up"))
 	seek := func() {
 		t.Helper()
 		for _, dir := range []string{spec.Dir, filepath.Dir(spec.Log), "/dev/shm", os.TempDir()} {
-			if found := search(dir, spec.WorkDir, "hunter2-7f3a"); found != "" {
+			if found := search(dir, spec.WorkDir, token); found != "" {
 				t.Errorf("a secret is in %s", found)
 			}
 		}
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, f := range files {
-			if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("hunter2-7f3a")) {
+			if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(token)) {
 				t.Errorf("a secret is in %s: %s", f, b)
 			}
 		}
-		if s.Inspect != nil && strings.Contains(s.Inspect(h), "hunter2-7f3a") {
+		if s.Inspect != nil && strings.Contains(s.Inspect(h), token) {
 			t.Error("a secret is in what can be inspected")
 		}
+	}
+	if s.Inspect != nil && !strings.Contains(s.Inspect(h), spec.WorkDir) {
+		t.Error("what can be inspected does not show the run: the look for secrets there proves nothing")
 	}
 	seek()
 	stop(t, x, h, time.Minute)
@@ -149,7 +153,7 @@ func secrets(t *testing.T, s Subject) {
 	seek()
 	for _, f := range []string{"setup-got", "run-got", "hook-got"} {
 		b, err := os.ReadFile(file(spec, f))
-		if err != nil || string(b) != secretText {
+		if err != nil || string(b) != token+secretText {
 			t.Errorf("%s: %q, %v", f, b, err)
 		}
 	}

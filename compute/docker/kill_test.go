@@ -1,0 +1,3 @@
+package docker_test
+
+func serve(string, string) {}
