@@ -17,6 +17,7 @@ stop() {
 	if [ -z "$stopping" ]; then
 		stopping=1
 		say "asked to stop"
+		echo stopped >$out/stopped
 		if [ -f $box/hook.sh ] && [ -n "$pid" ]; then
 			say "interruption hook"
 			"$sh" $box/hook.sh

@@ -213,7 +213,7 @@ func (m *minder) ended() compute.Exit {
 		return e
 	}
 	out := filepath.Join(m.dir, outDir)
-	e := compute.Exit{Code: s.code, At: s.finished.UTC(), Stopped: exists(m.dir, stopFile)}
+	e := compute.Exit{Code: s.code, At: s.finished.UTC(), Stopped: exists(m.dir, stopFile) || exists(out, "stopped")}
 	if name := unix.SignalName(unix.Signal(s.code - 128)); s.code > 128 && name != "" {
 		e.Signal = name
 	}

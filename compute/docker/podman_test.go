@@ -25,6 +25,7 @@ import (
 // are in a folder that goes with it.
 type podman struct {
 	dir, socket string
+	runtime     string
 	cmd         *exec.Cmd
 	cli         *client.Client
 }
@@ -116,26 +117,37 @@ func startPodman(runtime string) (*podman, error) {
 	if err := os.WriteFile(conf, []byte(containersConf), 0o600); err != nil {
 		return p, err
 	}
-	log, err := os.Create(filepath.Join(dir, "service.log"))
-	if err != nil {
+	p.runtime = runtime
+	if err := p.serve(); err != nil {
 		return p, err
 	}
-	defer log.Close()
-	var flags []string
-	if runtime == "runsc" {
-		flags = []string{"--runtime-flag", "network=none"} // its own network fails in Podman's namespaces
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return p, p.importBusybox(ctx)
+}
+
+// serve starts the service and waits until it answers.
+func (p *podman) serve() error {
+	log, err := os.Create(filepath.Join(p.dir, "service.log"))
+	if err != nil {
+		return err
 	}
-	args := []string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
-		"--storage-driver", "overlay", "--runtime", runtime}
-	p.cmd = exec.Command("podman", slices.Concat(args, flags, []string{"system", "service", "--time", "0", "unix://" + p.socket})...)
-	p.cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+conf)
+	defer log.Close()
+	args := []string{"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
+		"--storage-driver", "overlay", "--runtime", p.runtime}
+	if p.runtime == "runsc" {
+		args = append(args, "--runtime-flag", "network=none") // its own network fails in Podman's namespaces
+	}
+	_ = os.Remove(p.socket)
+	p.cmd = exec.Command("podman", append(args, "system", "service", "--time", "0", "unix://"+p.socket)...)
+	p.cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(p.dir, "containers.conf"))
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
-		return p, err
+		return err
 	}
 	if p.cli, err = client.New(client.WithHost("unix://"+p.socket), client.WithAPIVersion("1.41")); err != nil {
-		return p, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -143,13 +155,34 @@ func startPodman(runtime string) (*podman, error) {
 	defer tick.Stop()
 	for {
 		if _, err := p.cli.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-			break
+			return nil
 		} else if ctx.Err() != nil {
-			return p, fmt.Errorf("podman does not come up: %w, see %s", err, log.Name())
+			return fmt.Errorf("podman does not come up: %w, see %s", err, log.Name())
 		}
 		<-tick.C
 	}
-	return p, p.importBusybox(ctx)
+}
+
+// stop ends the service; what it runs goes on.
+func (p *podman) stop() {
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_ = p.cmd.Wait()
+	}
+}
+
+// removeAll removes the containers of a run as an operator might.
+func (p *podman) removeAll(t testing.TB, dir string) {
+	t.Helper()
+	res, err := p.cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", "sluice.dir="+dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range res.Items {
+		if _, err := p.cli.ContainerRemove(t.Context(), c.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // importBusybox packs Debian's static busybox as an image: no registry is needed.
@@ -296,10 +329,7 @@ func (p *podman) close() {
 		_, _ = p.cli.ContainerRemove(ctx, strings.TrimPrefix(n, "/"), client.ContainerRemoveOptions{Force: true})
 		cancel()
 	}
-	if p.cmd != nil && p.cmd.Process != nil {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		_ = p.cmd.Wait()
-	}
+	p.stop()
 	for _, m := range mounts(p.dir) {
 		_ = syscall.Unmount(m, syscall.MNT_DETACH)
 	}
