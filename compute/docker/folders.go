@@ -41,11 +41,33 @@ func handOver(dir string, base int) error {
 			return err
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || inside(st.Uid, base) && inside(st.Gid, base) {
-			return nil
+		if !ok || inside(st.Uid, base) && inside(st.Gid, base) || d.Type() == fs.ModeSocket {
+			return nil // a control socket stays the server's
 		}
 		return root.Lchown(p, base, base)
 	})
+}
+
+// linkControl puts the run's socket into the folder that its container sees, again
+// where the server has made it anew. The sockets of other runs are beside it on
+// the host, so that their own folder is no run's to see. A run that cannot tell of
+// its checkpoints is judged by its files.
+func linkControl(dir string, r run) {
+	if r.Control == "" {
+		return
+	}
+	at := filepath.Join(dir, controlDir, filepath.Base(r.Control))
+	now, err := os.Lstat(r.Control)
+	if err != nil || now.Mode().Type() != fs.ModeSocket {
+		return
+	}
+	if old, err := os.Lstat(at); err == nil && os.SameFile(old, now) {
+		return
+	}
+	_ = os.Remove(at + ".new")
+	if os.Link(r.Control, at+".new") == nil {
+		_ = os.Rename(at+".new", at)
+	}
 }
 
 func inside(id uint32, base int) bool { return int(id) >= base && int(id) < base+uidCount }

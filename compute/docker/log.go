@@ -2,11 +2,13 @@ package docker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -52,8 +54,12 @@ func piece(line []byte) []byte {
 // carrier carries the output of one container from the engine's record to the
 // run's log. What the log has of it already is its size less where the output
 // begins: after a restart that much is passed over, so that nothing is lost or
-// doubled whenever we were killed.
+// doubled whenever we were killed. A log that other nodes of a gang write too
+// does not tell; there the count is kept beside it, and what was written last
+// may be there twice after a kill.
 type carrier struct {
+	count *os.File // of the output carried; nil where the log's size says it
+	done  int64
 	from  *os.File
 	to    *os.File
 	skip  int64 // bytes of output that the log has
@@ -64,7 +70,7 @@ type carrier struct {
 	buf   []byte
 }
 
-func openCarrier(r run, record string) (*carrier, error) {
+func openCarrier(dir string, r run, record string) (*carrier, error) {
 	to, err := openLog(r.Log)
 	if err != nil {
 		return nil, err
@@ -79,10 +85,19 @@ func openCarrier(r run, record string) (*carrier, error) {
 		_ = to.Close()
 		return nil, err
 	}
-	return &carrier{
-		from: from, to: to, skip: max(0, info.Size()-r.LogStart), size: info.Size(), limit: r.LogLimit,
-		buf: make([]byte, 64<<10),
-	}, nil
+	c := &carrier{from: from, to: to, skip: max(0, info.Size()-r.LogStart), size: info.Size(), limit: r.LogLimit, buf: make([]byte, 64<<10)}
+	if r.Shared {
+		if c.count, err = os.OpenFile(filepath.Join(dir, carriedFile), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+			c.close()
+			return nil, err
+		}
+		var b [8]byte
+		if _, err := c.count.ReadAt(b[:], 0); err == nil {
+			c.done = int64(binary.LittleEndian.Uint64(b[:])) //nolint:gosec // our own count
+		}
+		c.skip = c.done
+	}
+	return c, nil
 }
 
 func openLog(path string) (*os.File, error) {
@@ -90,6 +105,9 @@ func openLog(path string) (*os.File, error) {
 }
 
 func (c *carrier) close() {
+	if c.count != nil {
+		_ = c.count.Close()
+	}
 	_ = c.from.Close()
 	_ = c.to.Close()
 }
@@ -135,6 +153,11 @@ func (c *carrier) records() {
 
 // flush writes out, up to the log's limit, and says whether it could.
 func (c *carrier) flush() bool {
+	if c.count != nil && len(c.out) > 0 {
+		if info, err := c.to.Stat(); err == nil {
+			c.size = info.Size() // others write too
+		}
+	}
 	if c.size >= c.limit {
 		c.out = c.out[:0]
 	}
@@ -147,6 +170,10 @@ func (c *carrier) flush() bool {
 	n, err := c.to.Write(c.out)
 	c.size += int64(n)
 	c.out = c.out[n:]
+	if c.count != nil && n > 0 {
+		c.done += int64(n)
+		_, _ = c.count.WriteAt(binary.LittleEndian.AppendUint64(nil, uint64(c.done)), 0) //nolint:gosec // our own count
+	}
 	return err == nil
 }
 

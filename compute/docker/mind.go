@@ -142,7 +142,7 @@ func (m *minder) carry() {
 		if !exists(m.dir, engineLog) {
 			record = m.state.logPath
 		}
-		c, err := openCarrier(m.run, record)
+		c, err := openCarrier(m.dir, m.run, record)
 		if err != nil {
 			return // not there yet, or a disk that is full: the job goes on
 		}
@@ -166,6 +166,7 @@ func (m *minder) noteSetup() {
 // measure takes what the kernel counts, and what the folders hold.
 func (m *minder) measure(ctx context.Context, now time.Time) {
 	m.sampled = now
+	linkControl(m.dir, m.run)
 	m.add(m.state.sample())
 	if !now.Before(m.diskAt) {
 		n, err := diskUsed(ctx, m.run.Folders)
@@ -294,6 +295,7 @@ func (x *Executor) sweep(dir string, r run) {
 			_ = os.Remove(filepath.Join(dir, engineLog))
 			_ = os.RemoveAll(filepath.Join(dir, boxDir))
 			_ = os.RemoveAll(filepath.Join(dir, outDir))
+			_ = os.RemoveAll(filepath.Join(dir, controlDir))
 			return
 		}
 		<-time.After(200 * time.Millisecond)

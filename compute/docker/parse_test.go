@@ -48,7 +48,7 @@ func TestCarrier(t *testing.T) {
 		if !k8s {
 			letters = `[a-c \r\n"]` // JSON holds no half of a letter: Docker itself loses those
 		}
-		output := []byte(rapid.StringMatching(`(` + letters + `|\n\n){0,200}`).Draw(rt, "output"))
+		output := []byte(rapid.StringMatching(`(`+letters+`|\n\n){0,200}`).Draw(rt, "output"))
 		engine := record(rt, output, k8s)
 		src, dst := filepath.Join(dir, "engine.log"), filepath.Join(dir, "log")
 		before := "before\n"
@@ -63,7 +63,7 @@ func TestCarrier(t *testing.T) {
 				rt.Fatal(err)
 			}
 			// Each carrier is a new one, as after a kill.
-			c, err := openCarrier(r, src)
+			c, err := openCarrier(dir, r, src)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestCarrier(t *testing.T) {
 			}
 			c.close()
 		}
-		c, err := openCarrier(r, src)
+		c, err := openCarrier(dir, r, src)
 		if os.IsNotExist(err) {
 			return // no output at all
 		} else if err != nil {

@@ -96,13 +96,11 @@ func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img 
 	for _, d := range r.Folders {
 		p.binds = append(p.binds, compute.RunMount{Source: d, Target: d})
 	}
-	if spec.Control != "" {
-		// Its folder: the socket is made anew when the server starts again.
-		d := filepath.Dir(spec.Control)
-		p.binds = append(p.binds, compute.RunMount{Source: d, Target: d, ReadOnly: true})
+	if r.Control != "" {
+		p.binds = append(p.binds, compute.RunMount{Source: filepath.Join(dir, controlDir), Target: filepath.Dir(r.Control), ReadOnly: true})
 	}
 	for _, m := range spec.Mounts {
-		m.Source, m.Target = filepath.Clean(m.Source), filepath.Clean(m.Target)
+		m.Source, m.Target = filepath.Clean(m.Source), target(spec, m.Target)
 		p.binds = append(p.binds, m)
 	}
 	// A parent is mounted before what is in it.
@@ -111,4 +109,14 @@ func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img 
 		p.workDir = "/tmp"
 	}
 	return p
+}
+
+// target is where a mount is in the container: below the working folder, which is
+// also the home, unless it says otherwise.
+func target(spec compute.RunSpec, t string) string {
+	t, home := strings.CutPrefix(t, "~")
+	if filepath.IsAbs(t) && !home {
+		return filepath.Clean(t)
+	}
+	return filepath.Join(spec.WorkDir, filepath.Clean("/"+t))
 }

@@ -26,7 +26,9 @@ const (
 	cutFile     = "cut.json"   // written before we end it ourselves, with the reason
 	exitFile    = "exit.json"  // how it ended
 	engineLog   = "engine.log" // the engine's record of its output, where it lets us choose
+	carriedFile = "carried"    // how much of its output is in a log that others write too
 	boxDir      = "box"
+	controlDir  = "ctl" // with the socket on which it tells of checkpoints, and nothing else
 	outDir      = "out"
 )
 
@@ -38,6 +40,8 @@ type run struct {
 	Image     string            `json:"image"`
 	Isolation compute.Isolation `json:"isolation"`
 	Log       string            `json:"log"`
+	Shared    bool              `json:"shared,omitempty"` // its log is that of other nodes too
+	Control   string            `json:"control,omitempty"`
 	LogStart  int64             `json:"log_start"` // size of the log where its output begins
 	LogLimit  int64             `json:"log_limit"`
 	SetupDone string            `json:"setup_done"`

@@ -236,32 +236,41 @@ func TestImages(t *testing.T) {
 }
 
 // The socket on which a job tells of a checkpoint is reached from inside, also
-// when the server has made it anew.
+// when the server has made it anew; those of other jobs beside it are not.
 func TestControl(t *testing.T) {
 	t.Parallel()
 	p := service(t, "runc")
 	x := newExecutor(t, config(p))
-	dir, err := os.MkdirTemp("", "sluice-ctl-")
+	dir, err := os.MkdirTemp("", "sluice-ctl-") // sockets have short names
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := spec(t, t.TempDir(), `cat > tell.py <<'X'
-import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(100).decode())
+import socket, sys, time
+for i in range(2000):
+    try:
+        s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); said = s.recv(100).decode()
+    except OSError as e:
+        said = str(e)
+    if said == sys.argv[2]: break
+    time.sleep(0.02)
+print(said)
 X
-python3 tell.py "$SLUICE_CONTROL"; echo up > up; while [ ! -e go ]; do sleep 0.02; done; python3 tell.py "$SLUICE_CONTROL"`)
-	s.Control = filepath.Join(dir, "control.sock")
+ls "${SLUICE_CONTROL%/*}"
+python3 tell.py "$SLUICE_CONTROL" first; echo up > up; python3 tell.py "$SLUICE_CONTROL" second`)
+	s.Control = filepath.Join(dir, s.RunID+".sock")
 	s.Env = append(s.Env, "SLUICE_CONTROL="+s.Control)
-	s.Task.Envs = map[string]string{"PATH": "/usr/bin:/bin"}
-	s.Env[0] = "PATH=/usr/bin:/bin"
+	s.Env[0] = "PATH=/bin:/usr/bin"
+	s.Task.Envs = map[string]string{"PATH": "/bin:/usr/bin"}
 	hostPrograms(&s)
-	listen := func(text string) func() {
-		l, err := net.Listen("unix", s.Control)
+	listen := func(path, text string) func() {
+		_ = os.Remove(path)
+		l, err := net.Listen("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(s.Control, 0o666); err != nil { //nolint:gosec // its folder is closed
+		if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // its folder is closed
 			t.Fatal(err)
 		}
 		go func() {
@@ -276,16 +285,46 @@ python3 tell.py "$SLUICE_CONTROL"; echo up > up; while [ ! -e go ]; do sleep 0.0
 		}()
 		return func() { _ = l.Close() }
 	}
-	stop := listen("first")
+	defer listen(filepath.Join(dir, "another.sock"), "another")()
+	stop := listen(s.Control, "first")
 	h := startRun(t, x, s)
 	until(t, "up", func() bool { return text(s, "up") != "" })
 	stop()
-	stop = listen("second")
-	defer stop()
-	if err := os.WriteFile(filepath.Join(s.WorkDir, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if e := waitRun(t, x, h); e.Code != 0 || !strings.Contains(logOf(s), "first\nsecond\n") {
+	defer listen(s.Control, "second")()
+	if e := waitRun(t, x, h); e.Code != 0 || !strings.Contains(logOf(s), "\n"+s.RunID+".sock\nfirst\nsecond\n") {
 		t.Errorf("exit %+v\n%s", e, logOf(s))
+	}
+	if info, err := os.Stat(dir); err != nil || ownerOf(info) != 0 {
+		t.Errorf("the folder of all sockets belongs to %d, %v", ownerOf(info), err)
+	}
+}
+
+// Files and volumes of a task stand where it wants them, also below its home.
+func TestMountTargets(t *testing.T) {
+	t.Parallel()
+	p := service(t, "runc")
+	x := newExecutor(t, config(p))
+	dir := t.TempDir()
+	for _, f := range []string{"a", "b", "c"} {
+		if err := os.WriteFile(filepath.Join(dir, f), []byte("file "+f+"\n"), 0o644); err != nil { //nolint:gosec // what is read only stays its owner's
+			t.Fatal(err)
+		}
+	}
+	s := spec(t, t.TempDir(), `cat ~/in/home below/x /data/deep/c; echo more >> below/x`)
+	s.Mounts = []compute.RunMount{
+		{Source: filepath.Join(dir, "a"), Target: "~/in/home"}, {Source: filepath.Join(dir, "b"), Target: "below/x"},
+		{Source: filepath.Join(dir, "c"), Target: "/data/deep/c", ReadOnly: true},
+	}
+	if log, e := result(t, x, s); e.Code != 0 || !strings.Contains(log, "file a\nfile b\nfile c\n") {
+		t.Errorf("exit %+v\n%s", e, log)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "b")); err != nil || string(b) != "file b\nmore\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	for _, at := range []string{"/", "/proc/sys", "/dev/../sys", "/run/sluice/box", "/a,b"} {
+		s := spec(t, t.TempDir(), "true")
+		s.Mounts = []compute.RunMount{{Source: dir, Target: at}}
+		_, err := x.Start(t.Context(), s)
+		wantKind(t, err, sluice.Invalid, "cannot mount")
 	}
 }

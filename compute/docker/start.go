@@ -118,7 +118,8 @@ func check(spec compute.RunSpec) error {
 		return err
 	}
 	for _, m := range spec.Mounts {
-		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) || strings.ContainsAny(m.Source+m.Target, ",\n") {
+		if at := target(spec, m.Target); !filepath.IsAbs(m.Source) || !filepath.IsAbs(at) || strings.ContainsAny(m.Source+at, ",\n") ||
+			at == "/" || within(at, "/proc") || within(at, "/sys") || within(at, "/dev") || within(at, "/run/sluice") {
 			return sluice.Errorf(sluice.Invalid, "", "cannot mount %q at %q", m.Source, m.Target)
 		}
 	}
@@ -129,6 +130,9 @@ func check(spec compute.RunSpec) error {
 	}
 	return nil
 }
+
+// within says whether a clean path is the folder or below it.
+func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 // isName says whether a shell can set a variable of this name.
 func isName(s string) bool {
@@ -169,7 +173,7 @@ func (x *Executor) newRun(dir, name string, spec compute.RunSpec) run {
 	r := run{
 		RunID: spec.RunID, Host: spec.Host, Container: name, Image: spec.Image, Isolation: spec.Isolation,
 		Log: spec.Log, LogLimit: x.cfg.LogLimit, SetupDone: spec.SetupDone, Memory: spec.MemoryLimit,
-		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Boot: bootID(),
+		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Boot: bootID(),
 	}
 	if r.Image == "" {
 		r.Image = x.cfg.Image
@@ -281,8 +285,13 @@ func (x *Executor) fill(e *engine, dir string, r run, spec compute.RunSpec) erro
 			give = append(give, m.Source)
 		}
 	}
-	if spec.Control != "" {
-		give = append(give, filepath.Dir(spec.Control))
+	if r.Control != "" {
+		ctl := filepath.Join(dir, controlDir)
+		if err := os.MkdirAll(ctl, 0o700); err != nil {
+			return err
+		}
+		linkControl(dir, r)
+		give = append(give, ctl)
 	}
 	see := slices.Clone(give)
 	for _, m := range spec.Mounts {
