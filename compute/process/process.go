@@ -57,7 +57,10 @@ type Executor struct {
 	runs map[string]*watch
 }
 
-var _ compute.Executor = (*Executor)(nil)
+var (
+	_ compute.Executor = (*Executor)(nil)
+	_ compute.Execer   = (*Executor)(nil)
+)
 
 // watch waits for the end of one run.
 type watch struct {
@@ -117,7 +120,7 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 	if err := writeSpec(dir, spec, x.cfg); err != nil {
 		return "", fmt.Errorf("start %s: %w", spec.RunID, err)
 	}
-	return h, x.keep(ctx, dir, spec.RunID, lock)
+	return h, x.keep(ctx, dir, spec, lock)
 }
 
 // take gets the lock of a run, or says that a keeper holds it. Another Start, or
@@ -145,7 +148,14 @@ func take(ctx context.Context, dir string, lock *os.File) (held bool, err error)
 
 // keep starts the keeper with the lock and waits until it says that the job
 // runs.
-func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) error {
+func (x *Executor) keep(ctx context.Context, dir string, spec compute.RunSpec, lock *os.File) error {
+	runID := spec.RunID
+	secrets, tell, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", runID, err)
+	}
+	defer secrets.Close()
+	defer tell.Close()
 	said, say, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -162,7 +172,7 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOMAXPROCS=2"}
 	cmd.Stdout, cmd.Stderr = trace, trace
-	cmd.ExtraFiles = []*os.File{lock, say} // fd 3 and 4 there
+	cmd.ExtraFiles = []*os.File{lock, say, secrets} // fd 3 to 5 there
 	cmd.SysProcAttr = newSession()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -170,6 +180,18 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	go func() { _ = cmd.Wait() }() // only so that it leaves no zombie; its lock tells of its end
 	_ = say.Close()
 	_ = lock.Close()
+	_ = secrets.Close()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for _, kv := range spec.Secrets {
+			if _, err := tell.WriteString(kv + "\x00"); err != nil {
+				return // it says itself why it did not read them
+			}
+		}
+		_ = tell.Close()
+	}()
+	defer func() { _ = tell.Close(); <-told }()
 	answer := make(chan string, 1)
 	go func() {
 		b, _ := io.ReadAll(io.LimitReader(said, 4096))
