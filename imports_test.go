@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"ledger":    {"."},
 	"device":    {"."},
 	"feed":      {"."},
-	"compute":   {"."},
+	"compute":   {".", "compute/placement"},
 	"config":    {".", "feed"},
 	"site":      {".", "compute", "device", "dispatch", "feed", "ledger"},
 	"history":   {".", "feed"},
@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"feed/…":             {".", "broker", "feed"},
 	"forecast/…":         {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":          {".", "compute"},
+	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
 	"sim/hosts":          {".", "compute"},
 	"sim/replay":         {".", "feed"},
 	"examples/…":         {},

@@ -35,8 +35,8 @@ func (s *Service) Meter(now time.Time) []Use {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Use
-	for _, e := range s.jobs {
-		to := e.UsedMS + unitMS(e.live.Seconds, e.Job.Units)
+	for _, e := range s.unbilled {
+		to := e.UsedMS + e.liveMS()
 		if to <= e.BilledMS {
 			continue
 		}
@@ -67,6 +67,7 @@ func (s *Service) Billed(uses []Use) {
 		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
+			s.share(u.Tenant, u.UnitSeconds)
 			s.reconcile(e)
 		}
 	}
@@ -76,9 +77,13 @@ func (s *Service) Billed(uses []Use) {
 // its end and the record of its end was metered a few milliseconds too long, in
 // which it held its units still. Callers hold mu.
 func (s *Service) reconcile(e *entry) {
-	if _, active := s.active[e.Job.ID]; !active && e.UsedMS < e.BilledMS {
+	_, active := s.active[e.Job.ID]
+	if !active && e.UsedMS < e.BilledMS {
 		e.UsedMS = e.BilledMS
 		s.dirty[e.Job.ID] = true
+	}
+	if !active && e.UsedMS <= e.BilledMS {
+		delete(s.unbilled, e.Job.ID)
 	}
 }
 
@@ -96,32 +101,56 @@ func (s *Service) refresh() {
 }
 
 func (s *Service) refreshOne(e *entry) {
+	type node struct {
+		rank int
+		run  string
+		x    Executor
+		h    Handle
+	}
+	var few [1]node
+	todo := few[:0]
 	s.mu.Lock()
-	x, h, run, virtual := s.cfg.Executors[e.Executor], e.Handle, e.Job.RunID, e.Job.Virtual
-	dir := e.checkpointDir(s)
-	s.mu.Unlock()
-	if x == nil || h == "" {
-		return
-	}
-	u, err := x.Usage(context.WithoutCancel(s.ctx), h)
-	var saved time.Time
-	if !virtual {
-		saved = newest(dir)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e.Job.RunID != run || e.Handle != h || e.Job.State.Ended() || e.Job.State == Queued {
-		return
-	}
-	if err == nil && u.Seconds >= e.live.Seconds { // never backwards, whatever the clock does
-		e.live = u
-	}
-	if saved.After(e.checkpoint) {
-		// Files are dated in wall time, jobs in site time: the stamp is when it
-		// was first seen.
-		now := s.cfg.Now().UTC()
-		if e.checkpoint = saved; e.Job.CheckpointAt == nil || e.Job.Runs > 0 {
-			e.Job.CheckpointAt = &now
+	for i := range e.Nodes {
+		n := &e.Nodes[i]
+		if x := s.cfg.Executors[n.Executor]; x != nil && n.Handle != "" && n.Exit == nil {
+			todo = append(todo, node{i, n.RunID, x, n.Handle})
 		}
 	}
+	virtual := e.Job.Virtual
+	s.mu.Unlock()
+	for _, n := range todo {
+		u, err := n.x.Usage(context.WithoutCancel(s.ctx), n.h)
+		if err != nil {
+			continue
+		}
+		s.mu.Lock()
+		// Never backwards, whatever the clock does.
+		if e.nodeOf(n.run) == n.rank && e.Nodes[n.rank].Exit == nil && u.Seconds >= e.live[n.rank].Seconds {
+			e.live[n.rank] = u
+		}
+		s.mu.Unlock()
+	}
+	if !virtual && len(todo) > 0 {
+		s.lookForCheckpoint(e, false)
+	}
+}
+
+// energy is what a node has used: by its readings, else by what its host is said
+// to draw for each unit.
+func (s *Service) energy(e *entry, rank int, u Usage) (wh float64, estimated bool) {
+	if u.EnergyWh > 0 {
+		return u.EnergyWh, false
+	}
+	n := e.Nodes[rank]
+	h := s.hosts[n.Host]
+	return float64(h.power(n.Units)) * u.Seconds / 3600, h.UnitW > 0 && u.Seconds > 0
+}
+
+// addEnergy adds what an ended node has used, and what its folders held for as
+// long as it ran. Callers hold mu.
+func (s *Service) addEnergy(e *entry, rank int, u Usage) {
+	wh, estimated := s.energy(e, rank, u)
+	e.Job.EnergyWh += wh
+	e.Job.EnergyEstimated = e.Job.EnergyEstimated || estimated
+	e.Job.StorageGBHours += float64(u.DiskBytes) / 1e9 * u.Seconds / 3600
 }

@@ -21,13 +21,28 @@ func (db *DB) Jobs() Jobs { return Jobs{db} }
 // jobDoc is the column doc. Job leaves out what the API must not show, so the
 // parts stand beside it.
 type jobDoc struct {
-	Job      compute.Job    `json:"job"`
-	Task     *compute.Task  `json:"task"`
+	Job      compute.Job       `json:"job"`
+	Task     *compute.Task     `json:"task"`
+	Nodes    []compute.NodeRun `json:"nodes,omitempty"`
+	Cause    *int              `json:"cause,omitempty"`
+	After    compute.State     `json:"after,omitempty"`
+	UsedMS   int64             `json:"used_unit_ms"`
+	Retries  int               `json:"retries,omitempty"`
+	Restarts int               `json:"restarts,omitempty"`
+	Choices  []compute.Choice  `json:"choices,omitempty"`
+	Lessons  compute.Lessons   `json:"lessons,omitzero"`
+
+	// Of records that were written before a job had nodes.
 	Handle   compute.Handle `json:"handle,omitempty"`
 	Executor string         `json:"executor,omitempty"`
-	After    compute.State  `json:"after,omitempty"`
-	UsedMS   int64          `json:"used_unit_ms"`
-	Retries  int            `json:"retries,omitempty"`
+}
+
+// nodes is the present run of an old record: one node, the job's own.
+func (d *jobDoc) nodes() []compute.NodeRun {
+	if d.Nodes != nil || d.Executor == "" {
+		return d.Nodes
+	}
+	return []compute.NodeRun{{RunID: d.Job.RunID, Host: d.Job.Host, Executor: d.Executor, Units: d.Job.Units, Handle: d.Handle}}
 }
 
 // PutJobs inserts or replaces the records in one transaction.
@@ -37,7 +52,10 @@ func (j Jobs) PutJobs(ctx context.Context, recs []compute.Record) error {
 	}
 	docs := make([]string, len(recs))
 	for i, r := range recs {
-		doc, err := json.Marshal(jobDoc{r.Job, r.Task, r.Handle, r.Executor, r.After, r.UsedMS, r.Retries})
+		doc, err := json.Marshal(jobDoc{
+			Job: r.Job, Task: r.Task, Nodes: r.Nodes, Cause: r.Cause, After: r.After, UsedMS: r.UsedMS,
+			Retries: r.Retries, Restarts: r.Restarts, Choices: r.Choices, Lessons: r.Lessons,
+		})
 		if err != nil {
 			return fmt.Errorf("writing job %s: %w", r.Job.ID, err)
 		}
@@ -83,8 +101,9 @@ func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 			return nil, sluice.Errorf(sluice.Internal, "restore the last backup with sluice restore",
 				"reading job %s: its record is damaged (%v)", id, err)
 		}
-		r.Job, r.Task, r.Handle, r.Executor = d.Job, d.Task, d.Handle, d.Executor
-		r.After, r.UsedMS, r.Retries = d.After, d.UsedMS, d.Retries
+		r.Job, r.Task, r.Nodes, r.Cause = d.Job, d.Task, d.nodes(), d.Cause
+		r.After, r.UsedMS, r.Retries, r.Restarts = d.After, d.UsedMS, d.Retries, d.Restarts
+		r.Choices, r.Lessons = d.Choices, d.Lessons
 		out = append(out, r)
 	}
 	return out, classify("reading the jobs", rows.Err())

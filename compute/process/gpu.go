@@ -45,8 +45,9 @@ var _ compute.Capper = (*Executor)(nil)
 // takeGPUs gives the run its GPUs. A run without any sees none.
 func (x *Executor) takeGPUs(ctx context.Context, dir string, spec compute.RunSpec) (compute.RunSpec, error) {
 	if x.cfg.GPUs == nil {
-		if len(spec.GPUs) > 0 {
-			return spec, sluice.Errorf(sluice.Conflict, "give the host `gpus: auto` in the configuration", "it is to hold GPUs %v, and this host has none", spec.GPUs)
+		// Its units are CPU slots then, whatever their numbers.
+		if spec.Task != nil && spec.Task.Resources.Accelerator != "" {
+			return spec, sluice.Errorf(sluice.Conflict, "give the host `gpus: auto` in the configuration", "it asks for %s, and this host has no GPUs", spec.Task.Resources.Accelerator)
 		}
 		return spec, nil
 	}

@@ -196,6 +196,7 @@ func TestGPURefused(t *testing.T) {
 		t.Error("it ran")
 	}
 	bare := newExecutor(t, process.Config{})
+	s.Task.Resources = compute.Resources{Accelerator: "H100", GPUs: 1}
 	if _, err := bare.Start(t.Context(), s); err == nil || !strings.Contains(err.Error(), "gpus: auto") {
 		t.Errorf("without GPUs: %v", err)
 	}
