@@ -51,6 +51,8 @@ var mayImport = map[string][]string{
 	"feed/…":             {".", "broker", "feed"},
 	"forecast/…":         {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":          {".", "compute"},
+	"compute/elastic":    {"."}, // it is pure: samples and jobs in, caps out
+	"compute/idle":       {"."},
 	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
 	"sim/hosts":          {".", "compute"},
 	"sim/replay":         {".", "feed"},
