@@ -133,7 +133,7 @@ func (s *Service) startable(now time.Time, e *entry, id string, f *floor) ([]pla
 	case e.Job.State != Queued:
 		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is %s, only a queued job starts", id, e.Job.State)
 	}
-	if why := s.holds(e, s.heldUnits(e.Job.Tenant)); why != "" {
+	if why := s.holds(e); why != "" {
 		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is held: %s", id, why)
 	}
 	return s.place(now, e, f)

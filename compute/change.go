@@ -55,7 +55,7 @@ func (s *Service) touch(e *entry) {
 		delete(s.active, e.Job.ID)
 		s.idle.Broadcast()
 	}
-	if s.active[e.Job.ID] != nil || e.UsedMS > e.BilledMS {
+	if s.active[e.Job.ID] != nil || e.owes() {
 		s.unbilled[e.Job.ID] = e
 	} else {
 		delete(s.unbilled, e.Job.ID)

@@ -32,7 +32,12 @@ type hall struct {
 	cluster *placement.Cluster
 	among   map[string]int // masks known so far, by what they depend on
 	refused map[string]map[string]string
+	taken   int                 // places given away or back, so far
+	most    map[string]mostFree // by mask
 }
+
+// mostFree is the most that was free on one host when so much was taken.
+type mostFree struct{ units, taken int }
 
 // floor returns what is free now. Callers hold mu.
 func (s *Service) floor() *floor { return &floor{s: s, classes: map[string]*hall{}} }
@@ -46,7 +51,7 @@ func (f *floor) of(class string) *hall {
 	if x := f.classes[class]; x != nil {
 		return x
 	}
-	x := &hall{among: map[string]int{}, refused: map[string]map[string]string{}}
+	x := &hall{among: map[string]int{}, refused: map[string]map[string]string{}, most: map[string]mostFree{}}
 	f.classes[class] = x
 	at := map[string]int{}
 	var free []placement.Host
@@ -148,22 +153,18 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	d := demand(res, e.perNode())
 	d.Among = x.among[mask]
 	nodes := max(1, e.Job.Nodes)
-	var taken []placement.Place
-	for len(taken) < nodes {
-		at, ok := x.cluster.Find(d, nil)
-		if !ok {
-			break
+	taken := x.takeAll(d, nodes)
+	var p Placement
+	if s.cfg.Decisions {
+		p = Placement{
+			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
+			Isolation: s.isolation(res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
 		}
-		x.cluster.Take(d, at)
-		taken = append(taken, at)
-	}
-	p := Placement{
-		Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
-		Isolation: s.isolation(res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
 	}
 	if len(taken) < nodes {
 		for _, at := range taken {
 			x.cluster.Give(d, at)
+			x.taken++
 		}
 		return nil, x.noRoom(e, nodes, len(taken), mask)
 	}
@@ -177,9 +178,26 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
 		p.Hosts = append(p.Hosts, h.Name)
 	}
-	p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
-	s.placements = append(s.placements, p)
+	if s.cfg.Decisions {
+		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
+		s.placements = append(s.placements, p)
+	}
 	return out, nil
+}
+
+// takeAll takes places for so many nodes, or for as many as there is room.
+func (x *hall) takeAll(d placement.Demand, nodes int) []placement.Place {
+	var taken []placement.Place
+	for len(taken) < nodes {
+		at, ok := x.cluster.Find(d, nil)
+		if !ok {
+			break
+		}
+		x.cluster.Take(d, at)
+		x.taken++
+		taken = append(taken, at)
+	}
+	return taken
 }
 
 // mask numbers the hosts that may take the job now, and notes why others may not.
@@ -214,6 +232,24 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 
 // noRoom says why a job cannot be placed now.
 func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
+	most := x.free(mask)
+	what := fmt.Sprintf("%d units", e.perNode())
+	if nodes > 1 {
+		what = fmt.Sprintf("%d nodes of %d units, %d have a place", nodes, e.perNode(), found)
+	}
+	why := ""
+	if r := x.refused[mask]; len(r) > 0 {
+		why = "; " + reasons(r)
+	}
+	return sluice.Errorf(sluice.Conflict, "it waits until a job there ends",
+		"no host of class %s has room for %s (the most that is free on one is %d%s)", cmp.Or(e.Job.Class, "?"), what, most, why)
+}
+
+// free is the most that is free on one host of those that may take the job.
+func (x *hall) free(mask string) int {
+	if m, ok := x.most[mask]; ok && m.taken == x.taken {
+		return m.units
+	}
 	most := 0
 	for i := range x.hosts {
 		if x.refused[mask][x.hosts[i].Name] != "" {
@@ -227,14 +263,6 @@ func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
 		}
 		most = max(most, n)
 	}
-	what := fmt.Sprintf("%d units", e.perNode())
-	if nodes > 1 {
-		what = fmt.Sprintf("%d nodes of %d units, %d have a place", nodes, e.perNode(), found)
-	}
-	why := ""
-	if r := x.refused[mask]; len(r) > 0 {
-		why = "; " + reasons(r)
-	}
-	return sluice.Errorf(sluice.Conflict, "it waits until a job there ends",
-		"no host of class %s has room for %s (the most that is free on one is %d%s)", cmp.Or(e.Job.Class, "?"), what, most, why)
+	x.most[mask] = mostFree{most, x.taken}
+	return most
 }

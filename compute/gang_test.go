@@ -376,3 +376,40 @@ func TestGangsNeverOverfill(t *testing.T) {
 		}
 	})
 }
+
+// A task that would run on several kinds of hosts waits for the cheapest, and goes to
+// another when only that has room; one with an order of its own keeps to it.
+func TestChoices(t *testing.T) {
+	big, small := gpuHost("big"), gpuHost("small")
+	small.Class, small.GPUModel, small.Units = "l4", "L4", 2
+	w := newWorld(t, big, small)
+	ask := func(ordered bool) compute.Job {
+		r := gpus(2, 3600)
+		a, l := compute.Resources{Accelerator: "A100", GPUs: 2}, compute.Resources{Accelerator: "L4", GPUs: 2}
+		r.Task.Resources, r.Task.Ordered = a, ordered
+		r.Choices = []compute.Choice{{Resources: a, RateUSDHour: 2}, {Resources: l, RateUSDHour: 0.5}}
+		return w.submit(r)
+	}
+	cheap, prefers := ask(false), ask(true)
+	if cheap.Class != "l4" || cheap.RateUSDHour != 0.5 || prefers.Class != "a100" {
+		t.Fatalf("%+v\n%+v", cheap, prefers)
+	}
+	w.start(cheap.ID)
+	other := ask(false)
+	w.svc.Tend(t.Context(), w.Now())
+	if got := w.job(other.ID); got.Class != "a100" || got.RateUSDHour != 2 || got.Task.Resources.Accelerator != "A100" {
+		t.Fatalf("%+v", got)
+	}
+	w.restart()
+	w.pass(time.Hour) // the cheap one has room again
+	w.svc.Tend(t.Context(), w.Now())
+	if got := w.job(other.ID); got.Class != "l4" {
+		t.Fatalf("%+v", got)
+	}
+	w.start(other.ID)
+	w.start(prefers.ID)
+	w.pass(time.Hour)
+	if a, b := w.job(other.ID), w.job(prefers.ID); a.State != compute.Succeeded || b.State != compute.Succeeded {
+		t.Fatalf("%+v\n%+v", a, b)
+	}
+}

@@ -113,7 +113,7 @@ func (w *world) restart() {
 		who = w.tenants
 	}
 	w.svc = compute.New(compute.Config{
-		Tenants:   who,
+		Tenants: who, Decisions: true,
 		Hosts:     w.hosts,
 		Executors: map[string]compute.Executor{"virtual": w.virt, "process": w.proc},
 		Store:     w, Dir: w.dir, Now: w.Now, Grace: 20 * time.Second, Path: os.Getenv("PATH"),

@@ -25,6 +25,8 @@ type Use struct {
 	ToUnitMS      int64   // and after this Use
 	UnitSeconds   float64 // the difference
 	Amount        sluice.Money
+	Credited      sluice.Money // before
+	Credit        sluice.Money // given back for notice that was cut short
 }
 
 // Meter returns what was used and not yet billed, by job. Usage is in the time
@@ -37,7 +39,8 @@ func (s *Service) Meter(now time.Time) []Use {
 	var out []Use
 	for _, e := range s.unbilled {
 		to := e.UsedMS + e.liveMS()
-		if to <= e.BilledMS {
+		to = max(to, e.BilledMS)
+		if to == e.BilledMS && e.Job.CreditUSD == e.CreditedUSD {
 			continue
 		}
 		j := e.Job
@@ -45,7 +48,8 @@ func (s *Service) Meter(now time.Time) []Use {
 			JobID: j.ID, Tenant: j.Tenant, Name: j.Name, Class: j.Class, Host: j.Host, Units: j.Units,
 			Virtual: j.Virtual, Interruptible: j.Interruptible, RateUSDHour: j.RateUSDHour,
 			FromUnitMS: e.BilledMS, ToUnitMS: to, UnitSeconds: float64(to-e.BilledMS) / 1000,
-			Amount: price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			Amount:   price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			Credited: e.CreditedUSD, Credit: j.CreditUSD - e.CreditedUSD,
 		})
 	}
 	slices.SortFunc(out, func(a, b Use) int { return cmp.Compare(jobNumber(a.JobID), jobNumber(b.JobID)) })
@@ -67,6 +71,7 @@ func (s *Service) Billed(uses []Use) {
 		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
+			e.CreditedUSD += u.Credit
 			s.share(u.Tenant, u.UnitSeconds)
 			s.reconcile(e)
 		}
@@ -82,10 +87,13 @@ func (s *Service) reconcile(e *entry) {
 		e.UsedMS = e.BilledMS
 		s.dirty[e.Job.ID] = true
 	}
-	if !active && e.UsedMS <= e.BilledMS {
+	if !active && !e.owes() {
 		delete(s.unbilled, e.Job.ID)
 	}
 }
+
+// owes says whether something of an ended job is not posted yet.
+func (e *entry) owes() bool { return e.UsedMS > e.BilledMS || e.Job.CreditUSD > e.CreditedUSD }
 
 // refresh reads what the runs use now.
 func (s *Service) refresh() {

@@ -95,7 +95,7 @@ func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) (Choice, bool, err
 	models := map[string]bool{}
 	refused := map[string]string{}
 	class := c.Class
-	for _, h := range s.sorted() {
+	for _, h := range s.cfg.Hosts {
 		if h.GPUModel != "" {
 			models[h.GPUModel] = true
 		}
@@ -161,7 +161,7 @@ func fits(h Host, r Resources, units int) bool {
 
 // couldHold says whether the empty hosts of a class hold so many nodes.
 func (s *Service) couldHold(class string, r Resources, units, nodes int, t Tenant) bool {
-	for _, h := range s.sorted() {
+	for _, h := range s.cfg.Hosts {
 		if h.Class != class || !fits(h, r, units) || s.refuses(h, r, t) != "" {
 			continue
 		}
@@ -236,10 +236,4 @@ func reasons(refused map[string]string) string {
 		out = append(out, strings.Join(hosts, ", ")+": "+why)
 	}
 	return strings.Join(out, "; ")
-}
-
-func (s *Service) sorted() []Host {
-	out := slices.Clone(s.cfg.Hosts)
-	slices.SortFunc(out, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
-	return out
 }

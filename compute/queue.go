@@ -159,8 +159,11 @@ func (s *Service) heldUnits(tenant string) int {
 }
 
 // holds says why a waiting job may not start, or "". Callers hold mu.
-func (s *Service) holds(e *entry, units int) string {
-	running := 0
+func (s *Service) holds(e *entry) string {
+	running, units := 0, 0
+	if t, _ := s.tenant(e.Job.Tenant); t.MaxUnits > 0 {
+		units = s.heldUnits(t.Name)
+	}
 	if e.Task.Array != nil && e.Task.Array.Most > 0 {
 		for _, x := range s.active {
 			if x.Job.Array == e.Job.Array {
@@ -190,6 +193,14 @@ func (s *Service) holdsIn(e *entry, units, array int) string {
 		return fmt.Sprintf("spending limit: %.2f of %.2f USD are spent", s.spent(t).USD(), t.SpendLimit.USD())
 	}
 	return ""
+}
+
+// OverLimit says whether a tenant has spent four fifths of its limit or more.
+func (s *Service) OverLimit(tenant string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, _ := s.tenant(tenant)
+	return t.SpendLimit > 0 && sluice.MulDiv(int64(s.spent(t)), 100, int64(t.SpendLimit)) >= 80
 }
 
 // spent is what a tenant has spent, with what runs and is not posted yet. Callers

@@ -38,7 +38,7 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 		if !r.Job.State.Ended() {
 			s.open[r.Job.ID] = e
 		}
-		if r.UsedMS > r.BilledMS {
+		if e.owes() {
 			s.unbilled[r.Job.ID] = e
 		}
 		s.last = max(s.last, jobNumber(r.Job.ID))

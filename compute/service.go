@@ -34,6 +34,7 @@ type Config struct {
 	Tenants   Tenants                // nil: every tenant is trusted and has no limits
 	Vault     Vault                  // nil: tasks with secrets are refused
 	Reach     func(host string) bool // whether a remote host answers; nil: all do
+	Decisions bool                   // keep the decisions where jobs go for TakePlacements
 }
 
 // Service owns the jobs: queue, placement, starts, preemption, re-attachment
@@ -125,7 +126,9 @@ func New(cfg Config) *Service {
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
 	}
-	for _, h := range cfg.Hosts {
+	s.cfg.Hosts = slices.Clone(cfg.Hosts)
+	slices.SortFunc(s.cfg.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
+	for _, h := range s.cfg.Hosts {
 		s.hosts[h.Name] = h
 	}
 	s.idle = sync.NewCond(&s.mu)
@@ -175,6 +178,7 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	if err != nil {
 		return nil, err
 	}
+	choices = inOrder(r.Task, choices)
 	key := ""
 	if r.ID != "" {
 		key = r.Tenant + "\x00" + r.ID
@@ -367,7 +371,7 @@ func (s *Service) Job(id string) (Job, error) {
 	defer s.mu.Unlock()
 	j := s.view(e)
 	if j.State == Queued {
-		j.Held = s.holds(e, s.heldUnits(j.Tenant))
+		j.Held = s.holds(e)
 	}
 	return j, nil
 }
@@ -419,7 +423,7 @@ func (s *Service) Forget() []Job {
 	}
 	var out []Job
 	for id, e := range s.jobs {
-		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.UsedMS > e.BilledMS || wanted[id] || wanted[e.Job.Array] {
+		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.owes() || wanted[id] || wanted[e.Job.Array] {
 			continue
 		}
 		out = append(out, s.view(e))

@@ -73,12 +73,16 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 			}
 		}
 	}
+	moved := s.reconsider()
 	s.mu.Unlock()
 	for _, e := range stop {
 		s.stop(e)
 	}
-	if len(never) > 0 || len(stop) > 0 {
+	if len(never) > 0 || len(stop) > 0 || len(moved) > 0 {
 		_ = s.change(ctx, func() func() {
+			for _, e := range moved {
+				s.touch(e)
+			}
 			for _, e := range never {
 				if e.Job.State == Queued {
 					at := now.UTC()

@@ -51,6 +51,13 @@ func NewStepped(now func() time.Time) *Executor {
 	return &Executor{now: now, keep: keepEndedStepped, runs: map[string]*run{}, known: map[compute.Handle]*run{}}
 }
 
+// SaveFor sets how long a run takes to save its state when it is told to end.
+func (x *Executor) SaveFor(d time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.save = d
+}
+
 // run is one run. Its fields are guarded by Executor.mu; done is closed once
 // exit is set.
 type run struct {
