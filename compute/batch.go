@@ -116,3 +116,18 @@ func repeated(n, times int) string {
 	}
 	return strconv.Itoa(n)
 }
+
+// Task returns the place of the array's job with the i-th index, of being the ID
+// of its first job.
+func (a *Array) Task(of string, i int) *ArrayTask {
+	t := &ArrayTask{Of: of, Index: a.Indexes[i], Count: len(a.Indexes), Min: a.Indexes[0], Max: a.Indexes[len(a.Indexes)-1], Step: 1, Most: a.Most}
+	if len(a.Indexes) > 1 {
+		t.Step = a.Indexes[1] - a.Indexes[0]
+	}
+	for i := 1; i < len(a.Indexes); i++ {
+		if a.Indexes[i]-a.Indexes[i-1] != t.Step {
+			t.Step = 1
+		}
+	}
+	return t
+}

@@ -126,6 +126,15 @@ type Batch struct {
 	CPUsPerTaskGiven  bool `json:"cpus_per_task_given,omitempty"`
 }
 
+// Alternatives returns what the task may run on: its choices, or its one set of
+// resources.
+func (t *Task) Alternatives() []Resources {
+	if len(t.Choices) > 0 {
+		return t.Choices
+	}
+	return []Resources{t.Resources}
+}
+
 // AtWork says where in the working folder the content of the i-th of FileMounts
 // lies: at its target where that is relative to it, else in a place of its own,
 // from which whoever runs the job shows it at the target.

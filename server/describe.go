@@ -46,6 +46,8 @@ var objects = map[string]string{
 	"Calibration": "How promises made to orders were kept",
 	"Curve":       "What a class draws and hashes, mode by mode", "CurvePoint": "One mode of a curve",
 	"FleetOrder": "An order to many miners", "FleetPreview": "What an order to many miners would do", "FleetResult": "What an order to many miners has done",
+	"JobCheck": "A job file, resolved, and its price", "JobChoice": "One alternative of a job's resources and its price",
+	"Resources": "What a job asks of each of its nodes", "Mount": "A file, folder or volume at a path of the job's",
 	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
 }
 
@@ -130,4 +132,13 @@ var properties = map[string]string{
 	"Job.expect_seconds": "Running time expected in all, in seconds; 0 unknown", "Job.billed_micro_usd": "Posted so far, in millionths of a US dollar",
 	"Job.usd_per_unit_hour": "Rate, in US dollars per unit and hour", "Job.checkpoint_at": "When its last checkpoint was written",
 	"Job.priority": "Higher goes first among equals",
+
+	"Mount.target": "Path in the job: absolute, or relative to the working folder", "Mount.source": "Path on the client's side, or the name of a volume",
+	"Resources.accelerator": "Model of its GPUs; absent for none", "Resources.gpus": "GPUs", "Resources.cpus": "CPUs; 0: not said",
+	"Resources.memory_gb": "Memory, in GB of 2^30 bytes; 0: not said", "Resources.disk_gb": "Disk, in GB of 2^30 bytes; absent: not said",
+	"Resources.use_spot": "Whether it is sold as interruptible", "Resources.image": "Container image", "Resources.ports": "Ports that it serves",
+	"Resources.labels": "What the host must have", "Resources.region": "Region of the site that it must run in",
+	"Resources.max_usd_per_hour": "The most that all its nodes may cost, in US dollars per hour", "Resources.max_restarts": "Restarts after errors of its own",
+	"Resources.restart_exit_codes": "Exit statuses after which it is restarted however often", "Resources.isolation": "At least this stands between it and the host: process, container or sandbox",
+	"Resources.power_cap_ok": "Whether it may be slowed by a lower power limit instead of stopped", "Resources.min_power_share": "Share of its GPUs' full power limit that it accepts at least",
 }

@@ -76,11 +76,11 @@ func (p *parser) gpu(n ast.Node, spec string) (gpuWish, bool) {
 	if given {
 		var err error
 		num, err = strconv.ParseFloat(count, 64)
-		if err == nil && num > 0 && num <= 1024 && num != math.Trunc(num) {
-			p.wrong(where(n), "accelerators: %q is a part of a GPU, which is not supported: ask for 1, a job has its GPUs for itself", spec)
-			return gpuWish{}, false
+		if err == nil && num > 0 && num < 1 {
+			p.warn(where(n), "accelerators: %s: a job has its GPUs for itself: a whole one is taken, and paid", spec)
+			num = 1
 		}
-		if err != nil || !(num >= 1 && num <= 1024) {
+		if err != nil || !(num >= 1 && num <= 1024) || num != math.Trunc(num) {
 			p.wrong(where(n), "accelerators: %q is no number of GPUs (write A100:8)", count)
 			return gpuWish{}, false
 		}

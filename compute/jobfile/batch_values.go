@@ -248,9 +248,9 @@ func (s *script) gres(v string) error {
 // pattern makes a word of the shell of a file name with sbatch's patterns.
 func pattern(v string) (string, error) {
 	vars := map[byte]string{
-		'A': `${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}`, 'a': `${SLURM_ARRAY_TASK_ID:-4294967294}`, 'J': `$SLURM_JOB_ID`, 'j': `$SLURM_JOB_ID`,
+		'A': `${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID}}`, 'a': `${SLURM_ARRAY_TASK_ID:-4294967294}`, 'J': `${SLURM_JOB_ID}`, 'j': `${SLURM_JOB_ID}`,
 		'N': `${SLURMD_NODENAME:-localhost}`, 'n': `${SLURM_NODEID:-0}`, 's': `batch`, 't': `0`, 'u': `${SLURM_JOB_USER:-$(id -un)}`,
-		'x': `$SLURM_JOB_NAME`,
+		'x': `${SLURM_JOB_NAME}`,
 	}
 	var b strings.Builder
 	for i := 0; i < len(v); i++ {

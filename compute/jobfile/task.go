@@ -125,13 +125,10 @@ func (p *parser) run(root ast.Node, fields map[string]pair) {
 	if p.task.Run = p.script(e); strings.TrimSpace(p.task.Run) != "" {
 		return
 	}
+	_, resources := fields["resources"]
 	switch {
-	case strings.TrimSpace(p.task.Setup) != "":
-		at := where(root)
-		if has {
-			at = where(e.node)
-		}
-		p.warn(at, "run is missing or empty: the job ends when its setup has ended")
+	case !has && (resources || strings.TrimSpace(p.task.Setup) != ""):
+		p.warn(where(root), "run is missing: the job ends when its setup has ended")
 		p.task.Run = "true\n"
 	case has && (isNull(e.value) || p.task.Run != "" || isText(e.value)):
 		p.wrong(where(e.node), "run is empty: say what the task shall do")
