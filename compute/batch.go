@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ func BatchEnviron(t *Task, f BatchFacts) []string {
 		set("SLURM_RESTART_COUNT", f.Restarts)
 	}
 	if a := t.ArrayTask; a != nil {
-		set("SLURM_ARRAY_JOB_ID", jobNumber(a.Of))
+		set("SLURM_ARRAY_JOB_ID", jobNumber(cmp.Or(a.Of, f.JobID)))
 		set("SLURM_ARRAY_TASK_ID", a.Index)
 		set("SLURM_ARRAY_TASK_COUNT", a.Count)
 		set("SLURM_ARRAY_TASK_MIN", a.Min)
@@ -117,8 +118,8 @@ func repeated(n, times int) string {
 	return strconv.Itoa(n)
 }
 
-// Task returns the place of the array's job with the i-th index, of being the ID
-// of its first job.
+// Task returns the place of the array's job with the i-th index. of is the ID of
+// its first job, "" for that job itself.
 func (a *Array) Task(of string, i int) *ArrayTask {
 	t := &ArrayTask{Of: of, Index: a.Indexes[i], Count: len(a.Indexes), Min: a.Indexes[0], Max: a.Indexes[len(a.Indexes)-1], Step: 1, Most: a.Most}
 	if len(a.Indexes) > 1 {

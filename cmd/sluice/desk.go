@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"sluice"
@@ -18,14 +20,18 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
-	task, err := compute.ParseTaskEnv([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
+	task, err := d.parse(s)
 	if err != nil {
 		return compute.Job{}, err
 	}
-	if s.Name != "" {
-		task.Name = s.Name
+	choice, err := d.choose(task, s)
+	if err != nil {
+		return compute.Job{}, err
 	}
-	req := compute.SubmitRequest{ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot}
+	req := compute.SubmitRequest{
+		ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot, Class: choice.Class,
+		Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
+	}
 	if len(s.Workdir) > 0 {
 		dir, err := os.MkdirTemp("", "sluice-workdir-")
 		if err != nil {
@@ -37,8 +43,7 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 		}
 		req.WorkdirPath = dir
 	}
-	req.Class, err = d.class(task)
-	if err != nil {
+	if err := arrived(task, req.WorkdirPath); err != nil {
 		return compute.Job{}, err
 	}
 	r := d.r.parts.rates[req.Class]
@@ -51,31 +56,71 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 			req.StrikeUSDMWh = strike(req.RateUSDHour, float64(h.UnitW)*d.r.parts.options.Overhead)
 		}
 	}
-	j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
-	if err == nil {
-		d.r.site.Kick()
+	d.wholeArrays(task)
+	defer d.r.site.Kick()
+	if task.Array != nil {
+		return d.submitArray(ctx, req)
 	}
-	return j, err
+	return d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
 }
 
-// class finds the class of real hosts for a task.
-func (d jobDesk) class(t *compute.Task) (string, error) {
-	gpus, virtual := false, false
-	for _, h := range d.r.parts.hosts {
-		if h.Real && (h.GPUModel != "") == (t.Resources.GPUs > 0) {
-			return h.Class, nil
-		}
-		gpus = gpus || (h.Real && h.GPUModel != "")
-		virtual = virtual || !h.Real
+// wholeArrays lets a dependency on the first job of an array be one on all of
+// its jobs, as with Slurm, where they share an ID.
+func (d jobDesk) wholeArrays(t *compute.Task) {
+	if len(t.After) == 0 {
+		return
 	}
-	if t.Resources.GPUs > 0 && !gpus {
-		hint := "take resources.accelerators out of the task to run it on this machine's CPUs"
-		if virtual {
-			hint = "the demo's GPU hosts are virtual and run no real process; " + hint
+	members := map[string][]string{}
+	for _, j := range d.r.jobs.Jobs() {
+		if j.Task != nil && j.Task.ArrayTask != nil && j.Task.ArrayTask.Of != "" {
+			members[j.Task.ArrayTask.Of] = append(members[j.Task.ArrayTask.Of], j.ID)
 		}
-		return "", sluice.Errorf(sluice.Invalid, hint, "no real host of this site has %s", cmp.Or(t.Resources.Accelerator, "a GPU"))
 	}
-	return "", sluice.Errorf(sluice.Invalid, "add one under hosts: in sluice.yaml", "this site has no host that runs jobs")
+	for i := range t.After {
+		if t.After[i].Kind != "aftercorr" { // which compares index by index
+			for _, id := range slices.Clone(t.After[i].Jobs) {
+				t.After[i].Jobs = append(t.After[i].Jobs, members[id]...)
+			}
+		}
+	}
+}
+
+// arrived says which file mount did not come with the working folder.
+func arrived(t *compute.Task, dir string) error {
+	for i, m := range t.FileMounts {
+		if _, err := os.Lstat(filepath.Join(dir, t.AtWork(i))); dir == "" || err != nil {
+			return sluice.Errorf(sluice.Invalid, "sluice job submit packs it; over the API, put it into workdir_tar_gz at "+t.AtWork(i),
+				"file_mounts: %s did not travel with the task", m.Target)
+		}
+	}
+	return nil
+}
+
+// submitArray makes a job for each index and returns the first. Where one cannot
+// be made, those before it are cancelled; a second try of the same submission
+// finds them by their IDs.
+func (d jobDesk) submitArray(ctx context.Context, req compute.SubmitRequest) (compute.Job, error) {
+	array, name, id := req.Task.Array, req.Task.Name, req.ID
+	var first compute.Job
+	var made []string
+	for i, index := range array.Indexes {
+		task := *req.Task
+		task.Array, task.ArrayTask, task.Name = nil, array.Task(first.ID, i), fmt.Sprintf("%s-%d", cmp.Or(name, "array"), index)
+		if req.Task = &task; id != "" {
+			req.ID = fmt.Sprintf("%s/%d", id, index)
+		}
+		j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
+		if err != nil {
+			for _, m := range made {
+				_, _ = d.r.jobs.Cancel(context.WithoutCancel(ctx), d.r.parts.clock.Now(), m)
+			}
+			return compute.Job{}, fmt.Errorf("job %d of an array of %d: %w", i+1, len(array.Indexes), err)
+		}
+		if made = append(made, j.ID); i == 0 {
+			first = j
+		}
+	}
+	return first, nil
 }
 
 func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
