@@ -50,8 +50,8 @@ hostname
 		Output: "logs/%x-%A_%a.out", NoRequeue: true,
 		Batch: &compute.Batch{Tasks: 4, TasksPerNode: 2, CPUsPerTask: 3, MemPerNodeMB: 8192, TasksPerNodeGiven: true, CPUsPerTaskGiven: true},
 		Warnings: []string{
-			"s.sh:6:32: --comment is left aside: it changes nothing",
 			"s.sh:3:18: the script runs on each of the 2 nodes, not on the first alone; srun starts each node's own tasks",
+			"s.sh:6:32: --comment is left aside: it changes nothing",
 		},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -66,8 +66,9 @@ func Parse(data []byte, o Options) (*compute.Task, error) {
 	}
 	p.given()
 	if len(p.mistakes) > 0 {
-		return nil, sluice.Errorf(sluice.Invalid, "", "%s", strings.Join(p.mistakes, "\n"))
+		return nil, sluice.Errorf(sluice.Invalid, "", "%s", strings.Join(p.lines(p.mistakes), "\n"))
 	}
+	p.task.Warnings = p.lines(p.warnings)
 	if len(p.task.Secrets) == 0 {
 		p.task.Secrets = nil
 	}
@@ -94,28 +95,41 @@ type parser struct {
 	file     string
 	o        Options
 	task     *compute.Task
-	mistakes []string
+	mistakes []note
+	warnings []note
+}
+
+// note is what is said of a place.
+type note struct {
+	place
+	text string
 }
 
 // place is a line and a column of the file, counted from 1.
 type place struct{ line, column int }
 
-func (p *parser) at(at place) string {
-	return fmt.Sprintf("%s:%d:%d: ", p.file, max(at.line, 1), max(at.column, 1))
+// lines returns notes in the order of their places, each as file:line:column: text.
+func (p *parser) lines(notes []note) []string {
+	slices.SortStableFunc(notes, func(a, b note) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column)) })
+	var out []string
+	for _, n := range notes {
+		out = append(out, fmt.Sprintf("%s:%d:%d: %s", p.file, n.line, n.column, n.text))
+	}
+	return slices.Compact(out) // of a base that several alternatives share
 }
 
-// wrong notes a mistake, once.
+// wrong notes a mistake.
 func (p *parser) wrong(at place, format string, args ...any) {
-	if m := p.at(at) + fmt.Sprintf(format, args...); !slices.Contains(p.mistakes, m) {
-		p.mistakes = append(p.mistakes, m)
-	}
+	p.mistakes = append(p.mistakes, noted(at, format, args))
 }
 
-// warn notes what is left aside, once.
+// warn notes what is left aside.
 func (p *parser) warn(at place, format string, args ...any) {
-	if m := p.at(at) + fmt.Sprintf(format, args...); !slices.Contains(p.task.Warnings, m) {
-		p.task.Warnings = append(p.task.Warnings, m)
-	}
+	p.warnings = append(p.warnings, noted(at, format, args))
+}
+
+func noted(at place, format string, args []any) note {
+	return note{place{max(at.line, 1), max(at.column, 1)}, fmt.Sprintf(format, args...)}
 }
 
 // meant is the end of a message about a word that is none.
