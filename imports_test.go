@@ -65,7 +65,8 @@ var mayImport = map[string][]string{
 var outside = map[string][]string{
 	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
-	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute":           {"golang.org/x/sys"},
+	"compute/jobfile":   {"github.com/goccy/go-yaml"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},

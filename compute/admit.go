@@ -28,11 +28,6 @@ func (s *Service) admits(r SubmitRequest) error {
 	if a := r.Task.Array; a != nil && (len(a.Indexes) == 0 || len(a.Indexes) > MaxArray) {
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("an array has at most %d jobs", MaxArray), "an array of %d jobs", len(a.Indexes))
 	}
-	if most := r.Task.Resources.MaxUSDPerHour; most > 0 {
-		if err := affordable(r, most); err != nil {
-			return err
-		}
-	}
 	if t.Disabled {
 		return sluice.Errorf(sluice.Invalid, "ask the operator", "the tenant %s is disabled", t.Name)
 	}
@@ -72,19 +67,23 @@ func (s *Service) admits(r SubmitRequest) error {
 // MaxArray is the most jobs of one array.
 const MaxArray = 10_000
 
-// affordable refuses a task whose cheapest choice costs more than it wants to pay.
-func affordable(r SubmitRequest, most float64) error {
-	nodes := float64(max(1, r.Task.NumNodes))
-	price := func(c Choice) float64 { return c.RateUSDHour * float64(max(1, c.UnitsPerNode)) * nodes }
-	all := r.Choices
-	if len(all) == 0 {
-		all = []Choice{{RateUSDHour: r.RateUSDHour, UnitsPerNode: cmp.Or(r.Units, r.Task.Resources.GPUs)}}
+// affordable leaves out the choices that cost more than the task wants to pay.
+func affordable(t *Task, choices []Choice) ([]Choice, error) {
+	nodes := float64(max(1, t.NumNodes))
+	var first error
+	out := slices.DeleteFunc(slices.Clone(choices), func(c Choice) bool {
+		most, p := c.Resources.MaxUSDPerHour, c.RateUSDHour*float64(c.UnitsPerNode)*nodes
+		if most <= 0 || p <= most {
+			return false
+		}
+		first = cmp.Or(first, sluice.Errorf(sluice.Invalid, "raise max_hourly_cost, or ask for less",
+			"max_hourly_cost is %.4g USD, this task costs %.4g USD an hour here", most, p))
+		return true
+	})
+	if len(out) == 0 {
+		return nil, first
 	}
-	cheapest := slices.MinFunc(all, func(a, b Choice) int { return cmp.Compare(price(a), price(b)) })
-	if p := price(cheapest); p > most {
-		return sluice.Errorf(sluice.Invalid, "raise max_hourly_cost, or ask for less", "max_hourly_cost is %.4g USD, this task costs %.4g USD an hour here", most, p)
-	}
-	return nil
+	return out, nil
 }
 
 // egress is what a job may reach.

@@ -100,6 +100,9 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 			e.Job.Runs++
 			e.Job.RunID = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs)
 			e.Job.StartedAt, e.Job.Isolation = &t, places[0].isolation
+			if e.Job.BeganAt == nil {
+				e.Job.BeganAt = &t
+			}
 			e.setNodes(places, e.Job.RunID)
 			e.stopAt, e.runningAt, e.cut = time.Time{}, time.Time{}, false
 			s.touch(e)

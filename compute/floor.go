@@ -158,7 +158,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	if s.cfg.Decisions {
 		p = Placement{
 			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
-			Isolation: s.isolation(res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
+			Isolation: isolation(e.Task, res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
 		}
 	}
 	if len(taken) < nodes {
@@ -171,7 +171,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	out := make([]place, 0, nodes)
 	for _, at := range taken {
 		h := x.hosts[at.Host]
-		name, isolation := h.ExecutorFor(s.isolation(res, t))
+		name, isolation := h.ExecutorFor(isolation(e.Task, res, t))
 		if !h.Real {
 			name, isolation = h.Executor, ""
 		}
@@ -202,7 +202,7 @@ func (x *hall) takeAll(d placement.Demand, nodes int) []placement.Place {
 
 // mask numbers the hosts that may take the job now, and notes why others may not.
 func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
-	key := fmt.Sprint(e.Job.Virtual, "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
+	key := fmt.Sprint(e.Job.Virtual, "\x00", isolation(e.Task, res, t), "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
 	if _, ok := x.among[key]; ok {
 		return key
 	}
@@ -220,7 +220,7 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 		case h.Remote && s.cfg.Reach != nil && !s.cfg.Reach(h.Name):
 			why = "it does not answer"
 		default:
-			why = s.refuses(h, res, t)
+			why = s.refuses(h, e.Task, res, t)
 		}
 		if ok[i] = why == ""; !ok[i] {
 			refused[h.Name] = why

@@ -121,12 +121,14 @@ while [ ! -e "$SLUICE_CHECKPOINT_DIR/go$SKYPILOT_NODE_RANK" ]; do sleep 0.02; do
 func TestRestartOnErrors(t *testing.T) {
 	w := newWorld(t, thisMachine)
 	r := script(`n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n; [ $n -ge 2 ] && exit 0; exit 33`)
-	r.Task.Resources.MaxRestarts, r.Task.Resources.RestartExitCodes = 2, []int{33}
-	other := script("exit 34")
-	other.Task.Resources = r.Task.Resources
+	r.Task.Resources.MaxRestarts = 2
+	other := script(`n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n; [ $n -ge 1 ] && exit 34; exit 33`)
+	other.Task.Resources.RestartExitCodes = []int{33}
 	a, b := w.submit(r), w.submit(other)
 	w.start(b.ID)
-	w.reach(b.ID, compute.Failed)
+	w.until("it is restarted after 33", func() bool { j := w.job(b.ID); return j.State == compute.Queued && j.Runs == 1 })
+	w.start(b.ID)
+	w.reach(b.ID, compute.Failed) // but not after 34
 	for i := 1; i <= 2; i++ {
 		w.start(a.ID)
 		w.until("it waits again", func() bool { j := w.job(a.ID); return j.State == compute.Queued && j.Runs == i })
@@ -175,7 +177,7 @@ func TestArrayAndDependencies(t *testing.T) {
 		t.Fatalf("%+v", j)
 	}
 	w.restart()
-	if j := w.job(jobs[1].ID); *j.ArrayIndex != 2 || j.Name != "train[2]" {
+	if j := w.job(jobs[1].ID); *j.ArrayIndex != 2 || j.Name != "train-2" {
 		t.Fatalf("after a restart %+v", j)
 	}
 }

@@ -164,7 +164,7 @@ func (s *Service) holds(e *entry) string {
 	if t, _ := s.tenant(e.Job.Tenant); t.MaxUnits > 0 {
 		units = s.heldUnits(t.Name)
 	}
-	if e.Task.Array != nil && e.Task.Array.Most > 0 {
+	if a := e.Task.ArrayTask; a != nil && a.Most > 0 {
 		for _, x := range s.active {
 			if x.Job.Array == e.Job.Array {
 				running++
@@ -178,7 +178,7 @@ func (s *Service) holdsIn(e *entry, units, array int) string {
 	if why, never := s.depends(e); why != "" || never {
 		return why
 	}
-	if a := e.Task.Array; a != nil && a.Most > 0 && array >= a.Most {
+	if a := e.Task.ArrayTask; a != nil && a.Most > 0 && array >= a.Most {
 		return fmt.Sprintf("%d of its array run, which is the most that it wants at once", array)
 	}
 	t, known := s.tenant(e.Job.Tenant)
@@ -264,6 +264,11 @@ func (s *Service) dependency(e *entry, d Dependency) (why string, never bool) {
 			case "after":
 				if st == Queued && x.Job.Runs == 0 {
 					return x.Job.ID + " has not begun", false
+				}
+				if x.Job.BeganAt != nil && d.Delay > 0 {
+					if left := x.Job.BeganAt.Add(d.Delay).Sub(s.cfg.Now()); left > 0 {
+						return fmt.Sprintf("%s has begun, it waits %s more", x.Job.ID, left.Round(time.Second)), false
+					}
 				}
 			case "afterany":
 				if !st.Ended() {

@@ -57,7 +57,10 @@ type Site interface {
 // Jobs is the AI side as the server needs it.
 type Jobs interface {
 	// Submit takes a task on, or says with Invalid what is wrong with it.
+	// Of an array it returns the first job.
 	Submit(ctx context.Context, s Submission) (compute.Job, error)
+	// Check resolves a task and prices it, and submits nothing.
+	Check(ctx context.Context, s Submission) (JobCheck, error)
 	// Cancel ends a job; one that has ended is a Conflict.
 	Cancel(ctx context.Context, id, by string) (compute.Job, error)
 	// List returns the newest first.
@@ -82,6 +85,9 @@ type Submission struct {
 	File    string            // its name, for messages
 	Name    string            // instead of the task's own; empty: that
 	Env     map[string]string // over the task's envs
+	Secrets map[string]string // over the task's secrets
+	Expect  time.Duration     // running time expected; 0: unknown
+	Limit   time.Duration     // of running, instead of the file's; 0: that
 	By      string            // who
 	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
 }

@@ -46,6 +46,8 @@ var objects = map[string]string{
 	"Calibration": "How promises made to orders were kept",
 	"Curve":       "What a class draws and hashes, mode by mode", "CurvePoint": "One mode of a curve",
 	"FleetOrder": "An order to many miners", "FleetPreview": "What an order to many miners would do", "FleetResult": "What an order to many miners has done",
+	"JobCheck": "A job file, resolved, and its price", "JobChoice": "One alternative of a job's resources and its price",
+	"Resources": "What a job asks of each of its nodes", "Mount": "A file, folder or volume at a path of the job's",
 	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
 }
 
@@ -131,11 +133,21 @@ var properties = map[string]string{
 	"Job.usd_per_unit_hour": "Rate, in US dollars per unit and hour", "Job.checkpoint_at": "When its last checkpoint was written",
 	"Job.priority": "Higher goes first among equals",
 	"Job.nodes":    "Hosts that it runs on at once, all or none; absent: one", "Job.hosts": "Of its nodes, by rank, where it has several",
-	"Job.held": "Why it may not start yet", "Job.array": "ID of the first job of its array", "Job.array_index": "Its index in the array",
+	"Job.began_at": "Start of its first run",
+	"Job.held":     "Why it may not start yet", "Job.array": "ID of the first job of its array", "Job.array_index": "Its index in the array",
 	"Job.notice_seconds":  "Seconds from the order to stop to the kill that it was promised; absent: the site's default",
 	"Job.unsaved_seconds": "Running time since its last checkpoint, in seconds", "Job.loss_seconds": "Running time that a stop now would cost, in seconds: what is not saved, and the restart",
 	"Job.energy_wh": "Energy of its units, in watt-hours", "Job.energy_estimated": "Whether some of the energy is by nameplate and not by readings",
 	"Job.cpu_seconds": "Processor time of its ended and running nodes, in seconds", "Job.storage_gb_hours": "What its folders held, in gigabyte-hours",
 	"Job.power_share": "Share of full power that its GPUs are capped to; absent: not capped", "Job.isolation": "What stands between it and its host: process, container or sandbox",
 	"Job.cuts": "Times it was killed before its notice was over", "Job.credit_micro_usd": "Credited for that, in millionths of a US dollar",
+
+	"Mount.target": "Path in the job: absolute, or relative to the working folder", "Mount.source": "Path on the client's side, or the name of a volume",
+	"Resources.accelerator": "Model of its GPUs; absent for none", "Resources.gpus": "GPUs", "Resources.cpus": "CPUs; 0: not said",
+	"Resources.memory_gb": "Memory, in GB of 2^30 bytes; 0: not said", "Resources.disk_gb": "Disk, in GB of 2^30 bytes; absent: not said",
+	"Resources.use_spot": "Whether it is sold as interruptible", "Resources.image": "Container image", "Resources.ports": "Ports that it serves",
+	"Resources.labels": "What the host must have", "Resources.region": "Region of the site that it must run in",
+	"Resources.max_usd_per_hour": "The most that all its nodes may cost, in US dollars per hour", "Resources.max_restarts": "Restarts after errors of its own",
+	"Resources.restart_exit_codes": "Exit statuses after which it is restarted however often", "Resources.isolation": "At least this stands between it and the host: process, container or sandbox",
+	"Resources.power_cap_ok": "Whether it may be slowed by a lower power limit instead of stopped", "Resources.min_power_share": "Share of its GPUs' full power limit that it accepts at least",
 }

@@ -15,7 +15,7 @@ var routes = []string{
 	"GET /api/v1/ledger/balance", "GET /api/v1/ledger/entries", "GET /api/v1/ledger/export", "GET /api/v1/machines", "GET /api/v1/machines/{name}",
 	"GET /api/v1/site", "GET /healthz", "GET /metrics",
 	"POST /api/v1/backup", "POST /api/v1/curtailments", "POST /api/v1/curtailments/preview",
-	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/jobs", "POST /api/v1/jobs/{id}/cancel",
+	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/jobs", "POST /api/v1/jobs/check", "POST /api/v1/jobs/{id}/cancel",
 	"PUT /api/v1/machines/{name}/pin",
 }
 

@@ -252,7 +252,7 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 	r := &running{parts: p, db: db, log: log}
 	r.jobs = compute.New(compute.Config{
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
-		Now: p.clock.Now, OnChange: func(j compute.Job) {
+		Now: p.clock.Now, Price: p.rateOf, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
