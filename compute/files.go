@@ -122,7 +122,7 @@ func (f *JobFiles) walk(ctx context.Context, word string, do func(root *os.Root,
 				file.Bytes = info.Size()
 			case info.Mode()&fs.ModeSymlink != 0:
 				to, err := root.Readlink(p)
-				if err != nil || !inside(p, to) {
+				if err != nil || !LinkStays(p, to) {
 					return nil //nolint:nilerr // it leads out: nothing of the job's
 				}
 				file.Link = to
@@ -138,9 +138,16 @@ func (f *JobFiles) walk(ctx context.Context, word string, do func(root *os.Root,
 	return nil
 }
 
-// inside says whether a link at p to that target stays in the folder.
-func inside(p, to string) bool {
-	return to != "" && !path.IsAbs(to) && filepath.IsLocal(path.Join(path.Dir(p), to))
+// LinkStays says whether a link at the path p of a folder, whose parents are no
+// links themselves, leads to a place in the folder. Steps up count at the target's
+// begin only: after a name, which may be a link too, they could lead anywhere.
+func LinkStays(p, to string) bool {
+	rest := to
+	for strings.HasPrefix(rest, "../") {
+		rest = strings.TrimPrefix(rest, "../")
+	}
+	return to != "" && !path.IsAbs(to) && (rest == ".." || !slices.Contains(strings.Split(rest, "/"), "..")) &&
+		filepath.IsLocal(path.Join(path.Dir(p), to))
 }
 
 // List returns up to limit entries, and whether there are more.
