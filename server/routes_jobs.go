@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice/compute"
@@ -46,10 +47,12 @@ func (s *Server) jobRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			js, err := j.List(ctx, JobFilter{State: compute.State(in.State), After: in.After, Limit: in.Limit + 1})
+			caller := CallerOf(ctx)
+			js, err := j.List(ctx, JobFilter{Tenant: caller.Tenant, State: compute.State(in.State), After: in.After, Limit: in.Limit + 1})
 			if err != nil {
 				return nil, problem(err)
 			}
+			js = slices.DeleteFunc(js, func(j compute.Job) bool { return !caller.Sees(j.Tenant) })
 			return pageOf(js, in.Limit, func(j compute.Job) string { return j.ID }), nil
 		})
 
@@ -73,16 +76,21 @@ func (s *Server) jobRoutes() {
 		} else {
 			b.Workdir = nil
 		}
-		return answer(j.Submit(ctx, Submission{ID: b.ID, Task: b.Task, File: b.File, Name: b.Name, Env: b.Env, By: who(b.By), Workdir: b.Workdir}))
+		return answer(j.Submit(ctx, Submission{ID: b.ID, Task: b.Task, File: b.File, Name: b.Name, Env: b.Env, Tenant: CallerOf(ctx).Tenant, By: CallerOf(ctx).By(b.By), Workdir: b.Workdir}))
 	})
 
-	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job", "By its ID."),
-		func(ctx context.Context, in *JobID) (*body[compute.Job], error) {
+	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job",
+		"By its ID, with its cost so far, its energy, what happens at the spending limit and what becomes of its data."),
+		func(ctx context.Context, in *JobID) (*body[JobDetail], error) {
 			j, err := jobs()
 			if err != nil {
 				return nil, err
 			}
-			return answer(j.Get(ctx, in.ID))
+			if s.o.JobData != nil {
+				return answer(s.o.JobData.Detail(ctx, in.ID))
+			}
+			one, err := j.Get(ctx, in.ID)
+			return answer(JobDetail{Job: one, Cost: one.BilledUSD}, err)
 		})
 
 	huma.Register(s.api, operation("cancelJob", "POST", "/jobs/{id}/cancel", "jobs", "Cancel a job",
@@ -96,7 +104,7 @@ func (s *Server) jobRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return answer(j.Cancel(ctx, in.ID, who(in.By)))
+			return answer(j.Cancel(ctx, in.ID, CallerOf(ctx).By(in.By)))
 		})
 
 	logs := operation("logs", "GET", "/jobs/{id}/logs", "jobs", "Output of a job",

@@ -175,4 +175,3 @@ func loadDocs[T any](ctx context.Context, db *DB, what, query string, args ...an
 	}
 	return out, classify("reading "+what, rows.Err())
 }
-

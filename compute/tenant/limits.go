@@ -154,3 +154,14 @@ func (w *Watch) Look(t compute.Tenant, spent sluice.Money) Turn {
 	}
 	return None
 }
+
+// Notice is the event that a tenant's spending has crossed a bound; its kind is
+// "spending".
+type Notice struct {
+	Tenant string `json:"tenant"`
+	Turn   Turn   `json:"turn"`
+	Spending
+}
+
+// ForTenant says whom it is for.
+func (n Notice) ForTenant() string { return n.Tenant }

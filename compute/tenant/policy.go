@@ -26,7 +26,8 @@ type Change struct {
 	Disabled    *bool              `json:"disabled,omitempty" doc:"Its tokens open nothing, and none of its jobs starts"`
 }
 
-func (c Change) apply(t compute.Tenant) compute.Tenant {
+// Apply returns the tenant with the change.
+func (c Change) Apply(t compute.Tenant) compute.Tenant {
 	set(&t.Trusted, c.Trusted)
 	set(&t.Isolation, c.Isolation)
 	set(&t.Egress, c.Egress)

@@ -141,7 +141,7 @@ func (r *Registry) Change(ctx context.Context, name string, c Change, by string)
 	if err != nil {
 		return compute.Tenant{}, err
 	}
-	t := c.apply(old)
+	t := c.Apply(old)
 	if same(t, old) {
 		return old, nil
 	}
