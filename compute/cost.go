@@ -42,3 +42,16 @@ func (s *Service) Unposted(tenant string) sluice.Money {
 	}
 	return sum
 }
+
+// Ended returns the jobs that have ended, in no order and without asking anybody.
+func (s *Service) Ended() []Job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Job
+	for _, e := range s.jobs {
+		if e.Job.State.Ended() {
+			out = append(out, e.view())
+		}
+	}
+	return out
+}

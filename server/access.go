@@ -192,7 +192,7 @@ type Tenants interface {
 	List() []compute.Tenant
 	Add(ctx context.Context, t compute.Tenant, by string) (compute.Tenant, error)
 	Change(ctx context.Context, name string, c tenant.Change, by string) (compute.Tenant, error)
-	Spending(t compute.Tenant) tenant.Spending
+	Spending(t compute.Tenant) compute.Spending
 	Bill(ctx context.Context, name string) ([]tenant.Month, error)
 	Tokens(name string) []tenant.Token
 	Revoke(ctx context.Context, id, by string) (tenant.Token, error)

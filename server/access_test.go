@@ -292,7 +292,7 @@ func TestATenantCannotSayThatItIsAnother(t *testing.T) {
 	}
 	self := TenantInfo{}
 	_, b = c.as(c.token["acme"], "GET", "/api/v1/tenant", "")
-	if err := json.Unmarshal([]byte(b), &self); err != nil || self.Name != "acme" || self.Held != 2 || self.Spending.Limit != 1_000_000 || self.Spending.State != tenant.Within {
+	if err := json.Unmarshal([]byte(b), &self); err != nil || self.Name != "acme" || self.Held != 2 || self.Spending.Limit != 1_000_000 || self.Spending.State != compute.SpendWithin {
 		t.Errorf("%s: %+v, %v", b, self, err)
 	}
 }
@@ -341,8 +341,8 @@ func TestEventsAreATenantsOwn(t *testing.T) {
 	for _, e := range []site.Event{
 		{Kind: "status", Data: site.Status{Name: "demo"}}, {Kind: "decision", Data: site.Decision{ID: 1}}, {Kind: "alarm", Data: site.Alarm{ID: 1}},
 		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}}, {Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}}, {Kind: "job", Data: compute.Job{ID: "j-2"}},
-		{Kind: "spending", Data: tenant.Notice{Tenant: "bolt"}}, {Kind: "unknown", Data: nil},
-		{Kind: "spending", Data: tenant.Notice{Tenant: "acme", Turn: tenant.Warn}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}}, {Kind: "unknown", Data: nil},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
 	} {
 		c.site.publish(e)
 	}

@@ -32,10 +32,10 @@ type TenantChange struct {
 // TenantInfo is a tenant with what it has spent and holds.
 type TenantInfo struct {
 	compute.Tenant
-	Spending tenant.Spending `json:"spending" doc:"What it has spent this month against its limit"`
-	Bill     []tenant.Month  `json:"bill" nullable:"false" doc:"What was posted to it by calendar month (UTC), the newest first"`
-	Held     int             `json:"held_units" doc:"Units that its jobs hold now"`
-	Queued   int             `json:"queued_jobs" doc:"Its jobs that wait"`
+	Spending compute.Spending `json:"spending" doc:"What it has spent this month against its limit"`
+	Bill     []tenant.Month   `json:"bill" nullable:"false" doc:"What was posted to it by calendar month (UTC), the newest first"`
+	Held     int              `json:"held_units" doc:"Units that its jobs hold now"`
+	Queued   int              `json:"queued_jobs" doc:"Its jobs that wait"`
 }
 
 // TokenOrder is a token to issue.

@@ -18,6 +18,10 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
+	owner, err := tenantOf(ctx, s)
+	if err != nil {
+		return compute.Job{}, err
+	}
 	task, err := compute.ParseTaskEnv([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
 	if err != nil {
 		return compute.Job{}, err
@@ -25,7 +29,7 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if s.Name != "" {
 		task.Name = s.Name
 	}
-	req := compute.SubmitRequest{ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot}
+	req := compute.SubmitRequest{ID: s.ID, Task: task, Tenant: owner, Interruptible: task.Resources.UseSpot}
 	if len(s.Workdir) > 0 {
 		dir, err := os.MkdirTemp("", "sluice-workdir-")
 		if err != nil {
@@ -79,20 +83,23 @@ func (d jobDesk) class(t *compute.Task) (string, error) {
 }
 
 func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
 	return d.r.jobs.Cancel(ctx, d.r.parts.clock.Now(), id)
 }
 
-func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, error) {
+func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, error) {
 	all := d.r.jobs.Jobs()
 	slices.Reverse(all)
 	out := []compute.Job{}
-	after := f.After != ""
+	after, caller := f.After != "", server.CallerOf(ctx)
 	for _, j := range all {
 		if after {
 			after = j.ID != f.After
 			continue
 		}
-		if f.State != "" && j.State != f.State {
+		if f.State != "" && j.State != f.State || f.Tenant != "" && j.Tenant != f.Tenant || !caller.Sees(j.Tenant) {
 			continue
 		}
 		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
@@ -102,9 +109,17 @@ func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, err
 	return out, nil
 }
 
-func (d jobDesk) Get(_ context.Context, id string) (compute.Job, error) { return d.r.jobs.Job(id) }
+func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
+	return d.r.jobs.Job(id)
+}
 
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
+	if err := d.own(ctx, id); err != nil {
+		return err
+	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }
 

@@ -27,6 +27,7 @@ const maxTask = 256 << 10
 func jobCmd() *cobra.Command {
 	cmd, at := talks(apiGroup("job", "Submit and watch AI jobs"))
 	cmd.AddCommand(jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	cmd.AddCommand(jobDataCmds(at)...)
 	return cmd
 }
 
@@ -202,7 +203,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
+		j, raw, err := askFor[server.JobDetail](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
 		if err != nil {
 			return err
 		}
@@ -214,7 +215,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 	return cmd
 }
 
-func writeJob(w io.Writer, j compute.Job) error {
+func writeJob(w io.Writer, j server.JobDetail) error {
 	when := func(t *time.Time) string {
 		if t == nil {
 			return "-"
@@ -229,7 +230,7 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("job", j.ID)
 	g.row("name", j.Name)
 	g.row("tenant", orDash(j.Tenant))
-	g.row("state", because(j))
+	g.row("state", because(j.Job))
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
 	g.row("runs on", orDash(j.Host))
 	g.row("submitted", when(&j.SubmittedAt))
@@ -244,6 +245,7 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
 	g.row("checkpoint", when(j.CheckpointAt))
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
+	detailRows(g, j)
 	return g.flush()
 }
 

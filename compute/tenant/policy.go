@@ -117,17 +117,6 @@ func Validate(t compute.Tenant) error {
 	return nil
 }
 
-// Floor is the least isolation that the tenant's jobs run in.
-func Floor(t compute.Tenant) compute.Isolation {
-	switch {
-	case t.Isolation != "":
-		return t.Isolation
-	case t.Trusted:
-		return compute.IsolationNone
-	}
-	return compute.IsolationContainer
-}
-
 // clip shortens what a stranger sent, and makes it fit for a message.
 func clip(s string) string {
 	if len(s) > 80 {

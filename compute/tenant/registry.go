@@ -1,7 +1,6 @@
 // Package tenant owns who the clients of the AI division are: the registry of
-// tenants with their policies, the tokens that prove a caller to be one of them,
-// and the rules of quota and spending. It decides nothing about hosts or jobs;
-// what it says is asked for by whoever submits, places and meters.
+// tenants with their policies, and the tokens that prove a caller to be one of
+// them. What follows from a policy for a job is in package compute (limits.go).
 package tenant
 
 import (
@@ -186,6 +185,6 @@ func (r *Registry) Bill(ctx context.Context, name string) ([]Month, error) {
 }
 
 // Spending is what the tenant has spent against its limit now.
-func (r *Registry) Spending(t compute.Tenant) Spending {
-	return SpendingOf(t, r.Spent(t.Name), r.now())
+func (r *Registry) Spending(t compute.Tenant) compute.Spending {
+	return t.Spending(r.Spent(t.Name), r.now())
 }
