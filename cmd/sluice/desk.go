@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"os"
@@ -19,12 +18,16 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
+	owner, err := tenantOf(ctx, s)
+	if err != nil {
+		return compute.Job{}, err
+	}
 	task, err := d.parse(s)
 	if err != nil {
 		return compute.Job{}, err
 	}
-	req := d.request(task, s)
-	if _, err := d.price(task, s).fits(); err != nil {
+	req := d.request(task, s, owner)
+	if _, err := d.price(task, s, owner).fits(); err != nil {
 		return compute.Job{}, sluice.Errorf(sluice.Invalid, d.mend(task), "%s", err)
 	}
 	if len(s.Workdir) > 0 {
@@ -46,9 +49,9 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 }
 
 // request is a submission as the service takes it.
-func (d jobDesk) request(task *compute.Task, s server.Submission) compute.SubmitRequest {
+func (d jobDesk) request(task *compute.Task, s server.Submission, owner string) compute.SubmitRequest {
 	return compute.SubmitRequest{
-		ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
+		ID: s.ID, Task: task, Tenant: owner, Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
 	}
 }
 
@@ -80,20 +83,23 @@ func arrived(t *compute.Task, dir string) error {
 }
 
 func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
 	return d.r.jobs.Cancel(ctx, d.r.parts.clock.Now(), id)
 }
 
-func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, error) {
+func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, error) {
 	all := d.r.jobs.Jobs()
 	slices.Reverse(all)
 	out := []compute.Job{}
-	after := f.After != ""
+	after, caller := f.After != "", server.CallerOf(ctx)
 	for _, j := range all {
 		if after {
 			after = j.ID != f.After
 			continue
 		}
-		if f.State != "" && j.State != f.State {
+		if f.State != "" && j.State != f.State || f.Tenant != "" && j.Tenant != f.Tenant || !caller.Sees(j.Tenant) {
 			continue
 		}
 		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
@@ -103,9 +109,17 @@ func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, err
 	return out, nil
 }
 
-func (d jobDesk) Get(_ context.Context, id string) (compute.Job, error) { return d.r.jobs.Job(id) }
+func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
+	return d.r.jobs.Job(id)
+}
 
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
+	if err := d.own(ctx, id); err != nil {
+		return err
+	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/server"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 func jobCmd() *cobra.Command {
 	cmd, at := talks(apiGroup("job", "Submit and watch AI jobs"))
 	cmd.AddCommand(jobCheckCmd(at), jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	cmd.AddCommand(jobDataCmds(at)...)
 	return cmd
 }
 
@@ -162,7 +164,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
+		j, raw, err := askFor[server.JobDetail](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
 		if err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 	return cmd
 }
 
-func writeJob(w io.Writer, j compute.Job) error {
+func writeJob(w io.Writer, j server.JobDetail) error {
 	when := func(t *time.Time) string {
 		if t == nil {
 			return "-"
@@ -189,7 +191,7 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("job", j.ID)
 	g.row("name", j.Name)
 	g.row("tenant", orDash(j.Tenant))
-	g.row("state", because(j))
+	g.row("state", because(j.Job))
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
 	g.row("runs on", orDash(j.Host))
 	g.row("submitted", when(&j.SubmittedAt))
@@ -204,6 +206,7 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
 	g.row("checkpoint", when(j.CheckpointAt))
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
+	detailRows(g, j)
 	return g.flush()
 }
 
