@@ -169,7 +169,7 @@ func (c *clients) as(token, method, path, body string) (int, string) {
 
 // bodies are what an operation needs to get past its validation.
 var bodies = map[string]string{
-	"submit": `{"task":"run: x"}`, "exec": `{"argv":["id"]}`, "curtail": `{"limit_kw":4000,"for_s":1800}`, "previewCurtailment": `{"limit_kw":4000,"for_s":1800}`,
+	"submit": `{"task":"run: x"}`, "checkJob": `{"task":"run: x"}`, "exec": `{"argv":["id"]}`, "curtail": `{"limit_kw":4000,"for_s":1800}`, "previewCurtailment": `{"limit_kw":4000,"for_s":1800}`,
 	"addTenant": `{"name":"evil","trusted":true}`, "setTenant": `{"trusted":true}`, "issueToken": `{}`, "pin": `{"mode":"sleep"}`,
 	"previewFleet": `{"selector":"class=s19","action":"sleep"}`, "orderFleet": `{"selector":"class=s19","action":"sleep","token":"t1"}`,
 }

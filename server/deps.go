@@ -139,7 +139,6 @@ type JobData interface {
 type JobDetail struct {
 	compute.Job
 	Cost     sluice.Money      `json:"cost_micro_usd" doc:"Of all that it has used so far, posted or not yet, in millionths of a US dollar"`
-	EnergyWh float64           `json:"energy_wh" doc:"Energy of its units by their readings, in watt-hours; 0 where they are not measured"`
 	Spending *compute.Spending `json:"spending,omitempty" doc:"What its tenant has spent this month, and what happens at the limit; absent where it is of no tenant"`
 	Wiped    *compute.Wipe     `json:"wiped,omitempty" doc:"How its data were wiped; absent: they are there"`
 	WipeAt   *time.Time        `json:"wipe_at,omitempty" doc:"When its data will be wiped by themselves, site time"`

@@ -299,6 +299,9 @@ func detailRows(g grid, d server.JobDetail) {
 	energy := "not measured"
 	if d.EnergyWh > 0 {
 		energy = figure(d.EnergyWh, 1) + " Wh"
+		if d.EnergyEstimated {
+			energy += ", by its host's figures"
+		}
 	}
 	g.row("energy", energy)
 	if s := d.Spending; s != nil {
