@@ -201,6 +201,22 @@ func (h *Holds) Runs() []string {
 	return slices.Sorted(maps.Keys(h.held))
 }
 
+// Held lists the GPUs that runs have now, by UUID.
+func (h *Holds) Held() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for _, x := range h.held {
+		for _, g := range x.GPUs {
+			if !x.Ended {
+				out = append(out, g.UUID)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // file is where a hold stands: runs are named by paths.
 func (h *Holds) file(run string) string {
 	sum := sha256.Sum256([]byte(run))
