@@ -160,7 +160,7 @@ func (h *Holds) End(ctx context.Context, run string, at time.Time) (Use, error) 
 	}
 	err := h.restore(ctx, x)
 	u := x.use()
-	u.Power, u.Share = 0, 0
+	u.Power, u.Share, u.Pace = 0, 0, 0
 	return u, err
 }
 
