@@ -14,4 +14,5 @@ var ParseResponse = parseResponse
 var (
 	CommandFile = commandFile
 	Embedded    = embedded
+	CDINames    = cdiNames
 )
