@@ -59,7 +59,10 @@ type Executor struct {
 	runs map[string]*watch
 }
 
-var _ compute.Executor = (*Executor)(nil)
+var (
+	_ compute.Executor = (*Executor)(nil)
+	_ compute.Execer   = (*Executor)(nil)
+)
 
 // watch waits for the end of one run.
 type watch struct {
@@ -122,7 +125,7 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 	if err := writeSpec(dir, spec, x.cfg); err != nil {
 		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.leaveGPUs(dir, time.Now())))
 	}
-	if err := x.keep(ctx, dir, spec.RunID, lock); err != nil {
+	if err := x.keep(ctx, dir, spec, lock); err != nil {
 		x.watch(dir) // it leaves the GPUs once nobody holds the run
 		return h, err
 	}
@@ -154,7 +157,14 @@ func take(ctx context.Context, dir string, lock *os.File) (held bool, err error)
 
 // keep starts the keeper with the lock and waits until it says that the job
 // runs.
-func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) error {
+func (x *Executor) keep(ctx context.Context, dir string, spec compute.RunSpec, lock *os.File) error {
+	runID := spec.RunID
+	secrets, tell, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", runID, err)
+	}
+	defer secrets.Close()
+	defer tell.Close()
 	said, say, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -171,7 +181,7 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOMAXPROCS=2"}
 	cmd.Stdout, cmd.Stderr = trace, trace
-	cmd.ExtraFiles = []*os.File{lock, say} // fd 3 and 4 there
+	cmd.ExtraFiles = []*os.File{lock, say, secrets} // fd 3 to 5 there
 	cmd.SysProcAttr = newSession()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -179,6 +189,18 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	go func() { _ = cmd.Wait() }() // only so that it leaves no zombie; its lock tells of its end
 	_ = say.Close()
 	_ = lock.Close()
+	_ = secrets.Close()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for _, kv := range spec.Secrets {
+			if _, err := tell.WriteString(kv + "\x00"); err != nil {
+				return // it says itself why it did not read them
+			}
+		}
+		_ = tell.Close()
+	}()
+	defer func() { _ = tell.Close(); <-told }()
 	answer := make(chan string, 1)
 	go func() {
 		b, _ := io.ReadAll(io.LimitReader(said, 4096))

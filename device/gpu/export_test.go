@@ -14,5 +14,4 @@ var ParseResponse = parseResponse
 var (
 	CommandFile = commandFile
 	Embedded    = embedded
-	CDINames    = cdiNames
 )
