@@ -18,7 +18,7 @@ var ErrNotBuilt = sluice.Errorf(sluice.Unavailable, "build it with `make build`"
 type Options struct {
 	Library string        // of the driver; empty: where drivers put it
 	Probe   string        // program to run instead of the embedded one
-	Timeout time.Duration // of a call, default 3 s
+	Timeout time.Duration // of a call, default 4 s
 }
 
 // How long a GPU that did not answer is left alone, and how much of that at most.
@@ -52,7 +52,7 @@ type quiet struct {
 // Open returns the GPUs of this machine; whether there are any shows at the first
 // call.
 func Open(o Options) *NVML {
-	o.Timeout = cmp.Or(o.Timeout, 3*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 4*time.Second)
 	return &NVML{opt: o, silent: map[string]*quiet{}, uuids: map[int]GPU{}, watchers: map[int]func(Event){}}
 }
 
