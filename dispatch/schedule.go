@@ -70,6 +70,9 @@ func (w *schedules) best() float64 {
 	clear(w.idle[T*w.B:])
 	clear(w.run[T*w.B*w.K:])
 	w.never[T] = 0
+	// Counted as if all progress were gone through: how much is, which depends on
+	// the job's window, is not to change how much search a plan is worth.
+	w.ops += T * min(w.P, T/2+1) * (w.K + 1)
 	again := min(j.RestartIntervals, T)
 	for t := T - 1; t >= 0; t-- {
 		w.backward(t, again)
@@ -120,7 +123,6 @@ func (w *schedules) backward(t, again int) {
 	j, T, P, K := w.j, w.p.T, w.P, w.K
 	late := w.late(t)
 	low, width := w.low(t), w.top(t)-w.low(t)
-	w.ops += width * (K + 1)
 	// What a stop at the start of the next interval brings, beyond being idle then.
 	stopping, after := 0.0, T
 	if t+1 < T {
