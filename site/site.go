@@ -189,7 +189,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
 		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, seenOrders: map[string]bool{},
-		lines: newLines(o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
+		lines: newLines(o.FanOut, len(o.Miners)), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}
 	s.alarms.init()
