@@ -241,7 +241,12 @@ func tenantShowCmd(at *remote) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "show [NAME]", Short: "Show a client; without a name, the one whose token is used",
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return exactly("NAME")(cmd, args)
+			}
+			return nil
+		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
