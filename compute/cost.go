@@ -2,42 +2,36 @@ package compute
 
 import "sluice"
 
-// Cost is what a job has cost so far.
-type Cost struct {
-	SoFar    sluice.Money // for all that it has used, posted or not yet
-	EnergyWh float64      // of its present run, by the readings of its units; 0 where they are not measured
-}
-
-// Cost returns what a job has cost so far. Error: NotFound.
-func (s *Service) Cost(id string) (Cost, error) {
+// Cost returns what a job has cost so far, posted or not yet, credits taken off.
+// Error: NotFound.
+func (s *Service) Cost(id string) (sluice.Money, error) {
 	if _, err := s.Job(id); err != nil { // reads what its run uses now
-		return Cost{}, err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.jobs[id]
 	if e == nil {
-		return Cost{}, notFound(id)
+		return 0, notFound(id)
 	}
-	return Cost{SoFar: e.soFar(), EnergyWh: e.live.EnergyWh}, nil
+	return e.BilledUSD + e.unposted() - e.Job.CreditUSD, nil
 }
 
-// soFar is what was posted of a job and what the next Meter would add. Callers
-// hold mu.
-func (e *entry) soFar() sluice.Money {
-	used := max(e.UsedMS+unitMS(e.live.Seconds, e.Job.Units), e.BilledMS)
-	return e.BilledUSD + price(used, e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
+// unposted is what the next Meter would charge for a job. Callers hold mu.
+func (e *entry) unposted() sluice.Money {
+	used := max(e.UsedMS+e.liveMS(), e.BilledMS)
+	return price(used, e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
 }
 
-// Unposted is what the tenant's jobs have used and Meter has not been asked for
-// yet: what a spending limit counts beside what was posted. It reads no executor.
+// Unposted is what the tenant's jobs have used and was not posted yet: what a
+// spending limit counts beside what was. It reads no executor.
 func (s *Service) Unposted(tenant string) sluice.Money {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var sum sluice.Money
-	for _, e := range s.active {
+	for _, e := range s.unbilled {
 		if e.Job.Tenant == tenant {
-			sum += e.soFar() - e.BilledUSD
+			sum += e.unposted()
 		}
 	}
 	return sum
@@ -50,7 +44,7 @@ func (s *Service) Ended() []Job {
 	var out []Job
 	for _, e := range s.jobs {
 		if e.Job.State.Ended() {
-			out = append(out, e.view())
+			out = append(out, s.view(e))
 		}
 	}
 	return out

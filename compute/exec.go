@@ -21,7 +21,12 @@ func (s *Service) Exec(ctx context.Context, id string, argv []string, in io.Read
 		s.mu.Unlock()
 		return 0, notFound(id)
 	}
-	state, h, x := e.Job.State, e.Handle, s.cfg.Executors[e.Executor]
+	state := e.Job.State
+	var h Handle
+	var x Executor
+	if len(e.Nodes) > 0 {
+		h, x = e.Nodes[0].Handle, s.cfg.Executors[e.Nodes[0].Executor]
+	}
 	s.mu.Unlock()
 	if (state != Running && state != Stopping) || h == "" {
 		return 0, sluice.Errorf(sluice.Conflict, "it can be joined while it runs", "job %s is %s", id, state)

@@ -99,27 +99,27 @@ func TestCostSoFarIsWhatWillBeBilled(t *testing.T) {
 	j := w.submit(compute.SubmitRequest{Task: &compute.Task{NumNodes: 1, Resources: compute.Resources{GPUs: 2, Accelerator: "A100"}}, Tenant: "acme", Virtual: true, RateUSDHour: 3, ExpectSeconds: 7200})
 	w.start(j.ID)
 	w.pass(30 * time.Minute)
-	cost := func() compute.Cost {
+	cost := func() sluice.Money {
 		c, err := w.svc.Cost(j.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	if c := cost(); c.SoFar != 3_000_000 {
-		t.Errorf("half an hour of two at 3 $/h: %v", c.SoFar)
+	if c := cost(); c != 3_000_000 {
+		t.Errorf("half an hour of two at 3 $/h: %v", c)
 	}
 	if got := w.svc.Unposted("acme"); got != 3_000_000 || w.svc.Unposted("bolt") != 0 {
 		t.Errorf("unposted %v", got)
 	}
 	uses := w.svc.Meter(w.Now())
 	w.svc.Billed(uses)
-	if c := cost(); c.SoFar != 3_000_000 || w.svc.Unposted("acme") != 0 {
-		t.Errorf("once it is posted: %v, unposted %v", c.SoFar, w.svc.Unposted("acme"))
+	if c := cost(); c != 3_000_000 || w.svc.Unposted("acme") != 0 {
+		t.Errorf("once it is posted: %v, unposted %v", c, w.svc.Unposted("acme"))
 	}
 	w.pass(30 * time.Minute)
-	if c := cost(); c.SoFar != 6_000_000 || w.svc.Unposted("acme") != 3_000_000 {
-		t.Errorf("an hour: %v, unposted %v", c.SoFar, w.svc.Unposted("acme"))
+	if c := cost(); c != 6_000_000 || w.svc.Unposted("acme") != 3_000_000 {
+		t.Errorf("an hour: %v, unposted %v", c, w.svc.Unposted("acme"))
 	}
 	if _, err := w.svc.Cost("j-999999"); sluice.KindOf(err) != sluice.NotFound {
 		t.Errorf("of nothing: %v", err)

@@ -35,7 +35,6 @@ func (w *world) wiper(keep time.Duration, also ...compute.Eraser) (*compute.Wipe
 func TestWipe(t *testing.T) {
 	w := newWorld(t, thisMachine)
 	r := script(`echo out > out; mkdir shut; echo x > shut/x; chmod 0 shut; echo 1 > "$SLUICE_CHECKPOINT_DIR/c"`)
-	r.Task.SecretNames = []string{"TOKEN"}
 	j := w.submit(r)
 	other := w.submit(script(`echo up > up; sleep 1000`))
 	p, v := w.wiper(0)
@@ -52,7 +51,10 @@ func TestWipe(t *testing.T) {
 	if _, err := p.Wipe(t.Context(), w.job(other.ID), "acme", "asked"); sluice.KindOf(err) != sluice.Conflict {
 		t.Errorf("a job that runs: %v", err)
 	}
-	got, err := p.Wipe(t.Context(), w.job(j.ID), "acme", "asked")
+	ended := w.job(j.ID)
+	task := *ended.Task
+	task.SecretNames, ended.Task = []string{"TOKEN"}, &task
+	got, err := p.Wipe(t.Context(), ended, "acme", "asked")
 	if err != nil || got.DoneAt == nil || len(got.Parts) != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -50,7 +50,11 @@ func TestClientsOfASite(t *testing.T) {
 		t.Helper()
 		return run(t, append([]string{args[0], args[1], "--server", s.base, "--token-file", tokens[name]}, args[2:]...)...)
 	}
-	id := s.submit(t, tokens["acme"], `run: |
+	const plain = "plaintext-of-a-secret-5f1e0c"
+	id := s.submit(t, tokens["acme"], `secrets:
+  API_KEY: `+plain+`
+run: |
+  test "$API_KEY" = "plaintext-of-a"-secret-5f1e0c && echo told > told
   mkdir -p out; echo model > out/model.bin; ln -s out/model.bin latest
   echo 1 > "$SLUICE_CHECKPOINT_DIR/step"
   echo up; sleep 1000
@@ -96,6 +100,24 @@ func TestClientsOfASite(t *testing.T) {
 		}
 	}
 
+	// A secret reaches the job, and is nowhere else: in no file, no process list, no answer.
+	if r := as("acme", "job", "exec", id, "--", "cat", "told"); r.out != "told\n" {
+		t.Errorf("the secret did not reach the job: %q %s", r.out, r.err)
+	}
+	nowhere(t, dir, plain)
+	for _, r := range []string{show.out, as("acme", "job", "show", id, "--json").out, as("acme", "job", "logs", id).out, s.process.out.String(), s.process.err.String()} {
+		if strings.Contains(r, plain) {
+			t.Errorf("an answer holds the secret:\n%s", r)
+		}
+	}
+	cmds, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, c := range cmds {
+		if b, err := os.ReadFile(c); err == nil && bytes.Contains(b, []byte(plain)) {
+			t.Errorf("%s shows the secret: %q", c, b)
+		}
+	}
+	must(t, s.on("vault", "rotate")...)
+
 	if r := as("acme", "job", "exec", id, "--", "sh", "-c", `cat latest; exit 5`); r.status != 5 || r.out != "model\n" {
 		t.Errorf("exec: %d, %q, %q", r.status, r.out, r.err)
 	}
@@ -115,7 +137,7 @@ func TestClientsOfASite(t *testing.T) {
 		t.Errorf("cancel: %d %s", r.status, r.err)
 	}
 	eventually(t, patience, func() error {
-		if r := as("acme", "job", "wipe", id); r.status != 0 || !strings.Contains(r.out, "by deletion") {
+		if r := as("acme", "job", "wipe", id); r.status != 0 || !strings.Contains(r.out, "by deletion") || !strings.Contains(r.out, "crypto-erase") {
 			return fmt.Errorf("%s%s", r.out, r.err)
 		}
 		return nil
@@ -144,15 +166,26 @@ func TestClientsOfASite(t *testing.T) {
 		t.Errorf("the site ended with status %d", status)
 	}
 	// The tokens are nowhere in what the site keeps.
+	for _, secret := range secrets {
+		nowhere(t, dir, secret[len(secret)-30:])
+	}
+	nowhere(t, dir, plain)
+}
+
+// nowhere fails where a text stands in any file of a folder.
+func nowhere(t testing.TB, dir, text string) {
+	t.Helper()
+	n := 0
 	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
-			b, _ := os.ReadFile(p)
-			for _, secret := range secrets {
-				if bytes.Contains(b, []byte(secret[len(secret)-30:])) {
-					t.Errorf("%s holds a token", p)
-				}
+			n++
+			if b, _ := os.ReadFile(p); bytes.Contains(b, []byte(text)) {
+				t.Errorf("%s holds %q", p, text)
 			}
 		}
 		return nil
 	})
+	if n == 0 {
+		t.Error("there are no files")
+	}
 }

@@ -169,7 +169,7 @@ func (c *clients) as(token, method, path, body string) (int, string) {
 
 // bodies are what an operation needs to get past its validation.
 var bodies = map[string]string{
-	"submit": `{"task":"run: x"}`, "exec": `{"argv":["id"]}`, "curtail": `{"limit_kw":4000,"for_s":1800}`, "previewCurtailment": `{"limit_kw":4000,"for_s":1800}`,
+	"submit": `{"task":"run: x"}`, "checkJob": `{"task":"run: x"}`, "exec": `{"argv":["id"]}`, "curtail": `{"limit_kw":4000,"for_s":1800}`, "previewCurtailment": `{"limit_kw":4000,"for_s":1800}`,
 	"addTenant": `{"name":"evil","trusted":true}`, "setTenant": `{"trusted":true}`, "issueToken": `{}`, "pin": `{"mode":"sleep"}`,
 	"previewFleet": `{"selector":"class=s19","action":"sleep"}`, "orderFleet": `{"selector":"class=s19","action":"sleep","token":"t1"}`,
 }
@@ -341,8 +341,8 @@ func TestEventsAreATenantsOwn(t *testing.T) {
 	for _, e := range []site.Event{
 		{Kind: "status", Data: site.Status{Name: "demo"}}, {Kind: "decision", Data: site.Decision{ID: 1}}, {Kind: "alarm", Data: site.Alarm{ID: 1}},
 		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}}, {Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}}, {Kind: "job", Data: compute.Job{ID: "j-2"}},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}}, {Kind: "unknown", Data: nil},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
+		{Kind: "alarm", Data: site.Alarm{Name: "spending", Subject: "bolt"}}, {Kind: "unknown", Data: nil}, {Kind: "alarm", Data: site.Alarm{Name: "feed-stale", Subject: "acme"}},
+		{Kind: "alarm", Data: site.Alarm{Name: "spending", Subject: "acme"}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
 	} {
 		c.site.publish(e)
 	}
@@ -356,7 +356,7 @@ func TestEventsAreATenantsOwn(t *testing.T) {
 			break
 		}
 	}
-	if strings.Join(got, " ") != "spending job" {
+	if strings.Join(got, " ") != "alarm job" {
 		t.Errorf("acme heard %v", got)
 	}
 	// What streams by a token ends when it is revoked.

@@ -60,7 +60,10 @@ type Site interface {
 // implementation looks a second time.
 type Jobs interface {
 	// Submit takes a task on, or says with Invalid what is wrong with it.
+	// Of an array it returns the first job.
 	Submit(ctx context.Context, s Submission) (compute.Job, error)
+	// Check resolves a task and prices it, and submits nothing.
+	Check(ctx context.Context, s Submission) (JobCheck, error)
 	// Cancel ends a job; one that has ended is a Conflict.
 	Cancel(ctx context.Context, id, by string) (compute.Job, error)
 	// List returns the newest first.
@@ -87,6 +90,9 @@ type Submission struct {
 	Name    string            // instead of the task's own; empty: that
 	Env     map[string]string // over the task's envs
 	Tenant  string            // whose it is, by the token; empty: the operator's call, By says it
+	Secrets map[string]string // over the task's secrets
+	Expect  time.Duration     // running time expected; 0: unknown
+	Limit   time.Duration     // of running, instead of the file's; 0: that
 	By      string            // who
 	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
 }
@@ -133,7 +139,6 @@ type JobData interface {
 type JobDetail struct {
 	compute.Job
 	Cost     sluice.Money      `json:"cost_micro_usd" doc:"Of all that it has used so far, posted or not yet, in millionths of a US dollar"`
-	EnergyWh float64           `json:"energy_wh" doc:"Energy of its units by their readings, in watt-hours; 0 where they are not measured"`
 	Spending *compute.Spending `json:"spending,omitempty" doc:"What its tenant has spent this month, and what happens at the limit; absent where it is of no tenant"`
 	Wiped    *compute.Wipe     `json:"wiped,omitempty" doc:"How its data were wiped; absent: they are there"`
 	WipeAt   *time.Time        `json:"wipe_at,omitempty" doc:"When its data will be wiped by themselves, site time"`

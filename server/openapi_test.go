@@ -17,7 +17,7 @@ var routes = []string{
 	"GET /api/v1/site", "GET /api/v1/tenant", "GET /api/v1/tenants", "GET /api/v1/tenants/{name}", "GET /api/v1/tenants/{name}/tokens", "GET /api/v1/wipes", "GET /healthz", "GET /metrics",
 	"PATCH /api/v1/tenants/{name}",
 	"POST /api/v1/backup", "POST /api/v1/curtailments", "POST /api/v1/curtailments/preview",
-	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/jobs", "POST /api/v1/jobs/{id}/cancel", "POST /api/v1/jobs/{id}/exec", "POST /api/v1/jobs/{id}/wipe",
+	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/jobs", "POST /api/v1/jobs/check", "POST /api/v1/jobs/{id}/cancel", "POST /api/v1/jobs/{id}/exec", "POST /api/v1/jobs/{id}/wipe",
 	"POST /api/v1/tenants", "POST /api/v1/tenants/{name}/tokens", "POST /api/v1/vault/rotate",
 	"PUT /api/v1/machines/{name}/pin",
 }

@@ -46,7 +46,7 @@ func (d jobDesk) Detail(ctx context.Context, id string) (server.JobDetail, error
 	}
 	out := server.JobDetail{Job: j, Cost: j.BilledUSD}
 	if c, err := d.r.jobs.Cost(id); err == nil {
-		out.Cost, out.EnergyWh = c.SoFar, c.EnergyWh
+		out.Cost = c
 	}
 	if t, ok := d.r.clients.tenants.Tenant(j.Tenant); ok {
 		s := t.Spending(d.r.clients.tenants.Spent(j.Tenant)+d.r.jobs.Unposted(j.Tenant), d.r.parts.clock.Now())

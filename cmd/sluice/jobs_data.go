@@ -312,6 +312,9 @@ func detailRows(g grid, d server.JobDetail) {
 	energy := "not measured"
 	if d.EnergyWh > 0 {
 		energy = figure(d.EnergyWh, 1) + " Wh"
+		if d.EnergyEstimated {
+			energy += ", partly by nameplate"
+		}
 	}
 	g.row("energy", energy)
 	if s := d.Spending; s != nil {

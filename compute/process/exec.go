@@ -2,12 +2,13 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,97 +17,76 @@ import (
 	"sluice/compute"
 )
 
-var _ compute.Execer = (*Executor)(nil)
-
-// Exec runs a command beside a run: in its working folder, with its environment
-// and under its limits. It ends with the run at the latest, with all that it has
-// started.
+// Exec runs a command with the run's environment, secrets and all, in its working
+// folder and under its limits. It ends with the run, or with ctx.
 func (x *Executor) Exec(ctx context.Context, h compute.Handle, argv []string, in io.Reader, out io.Writer) (int, error) {
 	dir := string(h)
-	if !filepath.IsAbs(dir) {
+	doing := func(err error) (int, error) { return 0, fmt.Errorf("exec in %s: %w", filepath.Base(dir), err) }
+	ended := sluice.Errorf(sluice.Conflict, "", "it does not run")
+	switch {
+	case !filepath.IsAbs(dir):
 		return 0, sluice.Errorf(sluice.Invalid, "", "%q is not a handle of a process", h)
+	case len(argv) == 0:
+		return doing(sluice.Errorf(sluice.Invalid, "", "no command"))
 	}
-	doing := func(err error) error { return fmt.Errorf("run a command beside %s: %w", filepath.Base(dir), err) }
-	if held, err := isHeld(dir); err != nil {
-		return 0, doing(err)
-	} else if !held {
-		return 0, sluice.Errorf(sluice.Conflict, "", "%s has ended", filepath.Base(dir))
+	k, err := readKeeper(dir)
+	if err != nil || exists(dir, exitFile) {
+		return doing(ended)
 	}
 	var spec shimSpec
 	if err := readJSON(dir, specFile, &spec); err != nil {
-		return 0, doing(err)
+		return doing(err)
 	}
-	k, err := readKeeper(dir)
+	env, err := environOf(k.Job)
 	if err != nil {
-		return 0, sluice.Errorf(sluice.Conflict, "try again in a moment", "%s is just being started", filepath.Base(dir))
+		return doing(ended)
 	}
-	gate, open, err := os.Pipe()
-	if err != nil {
-		return 0, doing(err)
+	if env == nil {
+		env = spec.Env
 	}
-	defer gate.Close()
-	defer open.Close()
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	if start, err := startOf(k.Job); err != nil || start != k.JobStart {
+		return doing(ended) // its pid is another's by now
+	}
 	w := x.watch(dir)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	go func() {
 		select {
 		case <-w.done:
-			cancel()
+			cancel(ended)
 		case <-ctx.Done():
 		}
 	}()
-	// As for the run itself, a small shell waits until it is within the limits.
+	runtime.LockOSThread() // the command is to die with us, that is with this thread
+	defer runtime.UnlockOSThread()
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return doing(err)
+	}
+	defer gate.Close()
+	defer open.Close()
+	// It waits at the gate until it is in the run's cgroup.
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `read -r _ <&3; exec "$@" 3<&-`, "sh"}, argv...)...)
-	cmd.Dir, cmd.Env = spec.WorkDir, append(append([]string{}, spec.Env...), marker(dir))
+	cmd.Dir, cmd.Env = spec.WorkDir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, out
-	cmd.ExtraFiles = []*os.File{gate} // fd 3 there
-	cmd.SysProcAttr = newSession()
-	cmd.Cancel = func() error {
-		if err := unix.Kill(-cmd.Process.Pid, unix.SIGKILL); errors.Is(err, unix.ESRCH) {
-			return os.ErrProcessDone
-		}
-		return cmd.Process.Kill()
-	}
-	cmd.WaitDelay = 2 * time.Second // for what it has left in the background with its output open
+	cmd.ExtraFiles = []*os.File{gate}
+	cmd.SysProcAttr = jobSession()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = time.Second // for output of what it has left behind
 	if err := cmd.Start(); err != nil {
-		return 0, doing(err)
+		return doing(err)
 	}
-	err = k.group().add(cmd.Process.Pid)
-	if err != nil && len(k.Cgroup) > 0 {
-		cancel() // it would run outside the limits
-		_ = cmd.Wait()
-		return 0, doing(err)
-	}
-	_, _ = open.Write([]byte("\n"))
+	_ = k.group().add(cmd.Process.Pid) // where there are no cgroups nothing is limited
+	_, _ = open.WriteString("\n")
 	err = cmd.Wait()
-	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // what it has left in its session
-	var exit *exec.ExitError
-	switch {
-	case ctx.Err() != nil && isDone(w):
-		return 0, sluice.Errorf(sluice.Conflict, "", "%s has ended, and the command with it", filepath.Base(dir))
-	case ctx.Err() != nil:
-		return 0, doing(ctx.Err())
-	case errors.As(err, &exit):
-		if s, ok := exit.Sys().(interface {
-			Signaled() bool
-			Signal() unix.Signal
-		}); ok && s.Signaled() {
-			return 128 + int(s.Signal()), nil
-		}
-		return exit.ExitCode(), nil
-	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return 0, doing(err)
+	if ctx.Err() != nil {
+		return doing(context.Cause(ctx))
 	}
-	return 0, nil
-}
-
-func isDone(w *watch) bool {
-	select {
-	case <-w.done:
-		return true
-	default:
-		return false
+	if cmd.ProcessState == nil {
+		return doing(err)
 	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return cmd.ProcessState.ExitCode(), nil
 }
