@@ -275,7 +275,7 @@ func writeTenant(w io.Writer, t server.TenantInfo) error {
 	g.row("tenant", t.Name)
 	g.row("state", fmt.Sprintf("%s, version %d of its policy", tenantState(t.Tenant), t.Version))
 	g.row("isolation", string(t.Floor())+" at least")
-	g.row("egress", string(first(string(t.Egress), string(compute.EgressOpen))))
+	g.row("egress", first(string(t.Egress), string(compute.EgressOpen)))
 	g.row("regions", orDash(strings.Join(t.Regions, ", ")))
 	var labels []string
 	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
