@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"sluice"
@@ -28,21 +29,22 @@ func (s *Service) admits(r SubmitRequest) error {
 	if a := r.Task.Array; a != nil && (len(a.Indexes) == 0 || len(a.Indexes) > MaxArray) {
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("an array has at most %d jobs", MaxArray), "an array of %d jobs", len(a.Indexes))
 	}
-	count := 1
+	count, nodes := 1, max(1, r.Task.NumNodes)
 	if r.Task.Array != nil {
 		count = len(r.Task.Array.Indexes)
 	}
+	s.askSpent(t.Name)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	queued := 0
 	for _, e := range s.open {
-		if t.MaxQueued > 0 && e.Job.Tenant == t.Name && e.Job.State == Queued {
+		if e.Job.Tenant == t.Name && e.Job.State == Queued {
 			queued++
 		}
 	}
-	spent := s.spent(t)
-	s.mu.Unlock()
-	return t.Check(spent, queued, LimitRequest{
-		Units: r.Units * max(1, r.Task.NumNodes), Priority: r.Priority, Isolation: r.Task.Resources.Isolation, Jobs: count,
+	return t.Check(s.posted[t.Name]+s.unpostedOf(t), s.heldUnits(t.Name), queued, LimitRequest{
+		Units: nodes * max(r.Units, r.Task.Resources.GPUs, int(math.Ceil(r.Task.Resources.CPUs)), 1), Priority: r.Priority,
+		Isolation: r.Task.Resources.Isolation, Jobs: count,
 	})
 }
 

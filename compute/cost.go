@@ -2,8 +2,7 @@ package compute
 
 import "sluice"
 
-// Cost returns what a job has cost so far, posted or not yet, credits taken off.
-// Error: NotFound.
+// Cost is what a job has cost so far, posted or not yet. Error: NotFound.
 func (s *Service) Cost(id string) (sluice.Money, error) {
 	if _, err := s.Job(id); err != nil { // reads what its run uses now
 		return 0, err
@@ -14,24 +13,29 @@ func (s *Service) Cost(id string) (sluice.Money, error) {
 	if e == nil {
 		return 0, notFound(id)
 	}
-	return e.BilledUSD + e.unposted() - e.Job.CreditUSD, nil
+	return e.soFar(), nil
 }
 
-// unposted is what the next Meter would charge for a job. Callers hold mu.
-func (e *entry) unposted() sluice.Money {
+// soFar is what was posted of a job and what the next Meter would add. Callers
+// hold mu.
+func (e *entry) soFar() sluice.Money {
 	used := max(e.UsedMS+e.liveMS(), e.BilledMS)
-	return price(used, e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
+	return e.BilledUSD + price(used, e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
 }
 
-// Unposted is what the tenant's jobs have used and was not posted yet: what a
-// spending limit counts beside what was. It reads no executor.
+// Unposted is what the tenant's jobs have used and Meter has not been asked for
+// yet: what a spending limit counts beside what was posted. It reads no executor.
 func (s *Service) Unposted(tenant string) sluice.Money {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.unposted(tenant)
+}
+
+func (s *Service) unposted(tenant string) sluice.Money {
 	var sum sluice.Money
 	for _, e := range s.unbilled {
 		if e.Job.Tenant == tenant {
-			sum += e.unposted()
+			sum += e.soFar() - e.BilledUSD
 		}
 	}
 	return sum

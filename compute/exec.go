@@ -24,7 +24,7 @@ func (s *Service) Exec(ctx context.Context, id string, argv []string, in io.Read
 	state := e.Job.State
 	var h Handle
 	var x Executor
-	if len(e.Nodes) > 0 {
+	if len(e.Nodes) > 0 && e.Nodes[0].Exit == nil {
 		h, x = e.Nodes[0].Handle, s.cfg.Executors[e.Nodes[0].Executor]
 	}
 	s.mu.Unlock()

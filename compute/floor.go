@@ -155,7 +155,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	nodes := max(1, e.Job.Nodes)
 	taken := x.takeAll(d, nodes)
 	var p Placement
-	if s.cfg.Decisions {
+	if s.cfg.Placements != nil {
 		p = Placement{
 			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
 			Isolation: isolation(e.Task, res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
@@ -165,6 +165,9 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		for _, at := range taken {
 			x.cluster.Give(d, at)
 			x.taken++
+		}
+		if s.cfg.Placements != nil && len(p.Refused) > 0 {
+			s.placements = append(s.placements, p) // it was not for want of room alone
 		}
 		return nil, x.noRoom(e, nodes, len(taken), mask)
 	}
@@ -178,7 +181,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
 		p.Hosts = append(p.Hosts, h.Name)
 	}
-	if s.cfg.Decisions {
+	if s.cfg.Placements != nil {
 		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
 		s.placements = append(s.placements, p)
 	}

@@ -199,13 +199,16 @@ func TestPolicy(t *testing.T) {
 	if j := start(gpus(8, 60)); j.Host != "de" {
 		t.Fatalf("placed on %s", j.Host)
 	}
-	p := w.svc.TakePlacements()
-	if len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "us-tx") {
+	p, err := w.db.Placements().Placements(t.Context(), "j-000001")
+	if err != nil || len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "us-tx") {
 		t.Fatalf("decision %+v", p)
 	}
 	again := w.submit(gpus(8, 60))
-	err := w.svc.Start(t.Context(), w.Now(), again.ID, "")
+	err = w.svc.Start(t.Context(), w.Now(), again.ID, "")
 	wantKind(t, err, sluice.Conflict)
+	if p, err := w.db.Placements().Placements(t.Context(), again.ID); err != nil || len(p) != 1 || p[0].Run != "" || p[0].Refused["us"] == "" {
+		t.Errorf("the refusal left %+v (%v)", p, err)
+	}
 	if !strings.Contains(err.Error(), "us-tx") {
 		t.Errorf("the refusal does not say why: %v", err)
 	}
@@ -236,7 +239,7 @@ func TestPolicy(t *testing.T) {
 func TestFairShare(t *testing.T) {
 	w := newWorld(t, gpuHost("gpu-1"))
 	w.tenants = tenants{
-		"a": {Name: "a", Trusted: true}, "b": {Name: "b", Trusted: true, Weight: 2}, "c": {Name: "c", Trusted: true, MaxUnits: 2},
+		"a": {Name: "a", Trusted: true, MaxPriority: 5}, "b": {Name: "b", Trusted: true, Weight: 2}, "c": {Name: "c", Trusted: true, MaxUnits: 2},
 	}
 	w.restart()
 	put := func(tenant string, n, priority int) (ids []string) {
@@ -260,7 +263,7 @@ func TestFairShare(t *testing.T) {
 		t.Errorf("order %v\nwant  %v", got, want)
 	}
 	last := w.svc.Open()[11]
-	if !strings.Contains(last.Held, "2 of the 2 units") {
+	if !strings.Contains(last.Held, "2 units of the 2") {
 		t.Errorf("held: %q", last.Held)
 	}
 }
@@ -278,11 +281,11 @@ func TestSpendingLimit(t *testing.T) {
 	w.start(j.ID)
 	w.start(o.ID)
 	w.pass(50 * time.Minute)
-	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending-80" || n[0].About != "acme" {
+	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending" || n[0].About != "acme" || n[0].Spending.Turn != compute.SpendWarn {
 		t.Fatalf("notices %+v", n)
 	}
 	w.pass(10 * time.Minute)
-	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending-100" {
+	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending" || n[0].Spending.Turn != compute.SpendStop {
 		t.Fatalf("notices %+v", n)
 	}
 	got := w.job(j.ID)

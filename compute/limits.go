@@ -11,7 +11,7 @@ import (
 const WarnShare = 0.8
 
 // HeldBySpending begins why a job of a tenant waits that has reached its spending limit.
-const HeldBySpending = "spending limit"
+const HeldBySpending = "held: spending limit"
 
 // LimitRequest is what a job asks for, as far as its tenant's limits go.
 type LimitRequest struct {
@@ -22,10 +22,11 @@ type LimitRequest struct {
 }
 
 // Check says whether the tenant may submit, before anything is stored. spent is
-// of the month, what runs and is not posted yet included; queued are its jobs that
-// wait. What it holds does not count: a job may wait for that. Errors name the limit and the mend: Invalid for
+// of the month, what runs and is not posted yet included; held are the units
+// that its jobs hold now, which do not count here (a job may wait for them);
+// queued are its jobs that wait. Errors name the limit and the mend: Invalid for
 // what no waiting would mend, Conflict for what it may.
-func (t Tenant) Check(spent sluice.Money, queued int, r LimitRequest) error {
+func (t Tenant) Check(spent sluice.Money, held, queued int, r LimitRequest) error {
 	jobs := max(r.Jobs, 1)
 	switch {
 	case t.Disabled:
@@ -33,7 +34,7 @@ func (t Tenant) Check(spent sluice.Money, queued int, r LimitRequest) error {
 	case r.Isolation != "" && !r.Isolation.AtLeast(t.Floor()):
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("take isolation out of the task, or ask for %s or more", t.Floor()),
 			"tenant %s runs its jobs in a %s at least, not as a %s", t.Name, t.Floor(), r.Isolation)
-	case t.MaxPriority > 0 && r.Priority > t.MaxPriority:
+	case r.Priority > t.MaxPriority:
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("give a priority of %d or less, or ask the operator to raise max_priority", t.MaxPriority),
 			"priority %d is more than the %d that tenant %s may ask for", r.Priority, t.MaxPriority, t.Name)
 	case t.MaxUnits > 0 && r.Units > t.MaxUnits:
@@ -50,19 +51,19 @@ func (t Tenant) Check(spent sluice.Money, queued int, r LimitRequest) error {
 	return nil
 }
 
-// MayStart says why a job of so many units may not start now, "" where it may: the
+// MayStart says whether a job of so many units may start now, or why not: the
 // reason that the job shows while it waits. held are the units that the tenant's
 // jobs hold now.
-func (t Tenant) MayStart(spent sluice.Money, held, units int) string {
+func (t Tenant) MayStart(spent sluice.Money, held, units int) (why string, ok bool) {
 	switch {
 	case t.Disabled:
-		return "the tenant is disabled"
+		return "held: the tenant is disabled", false
 	case t.Spending(spent, time.Time{}).State == SpendReached:
-		return fmt.Sprintf("%s: %s of %s are spent this month; it goes on when the limit is raised or the month turns", HeldBySpending, spent, t.SpendLimit)
+		return fmt.Sprintf("%s: %s of %s spent this month; it goes on when the limit is raised or the month turns", HeldBySpending, spent, t.SpendLimit), false
 	case t.MaxUnits > 0 && held+units > t.MaxUnits:
-		return fmt.Sprintf("the tenant holds %d of the %d units that it may hold", held, t.MaxUnits)
+		return fmt.Sprintf("waits for its tenant's own jobs: %s holds %d units of the %d that it may", t.Name, held, t.MaxUnits), false
 	}
-	return ""
+	return "", true
 }
 
 // SpendState is how far a tenant is from its spending limit.
@@ -115,6 +116,54 @@ func MonthAfter(now time.Time) time.Time {
 	y, m, _ := now.UTC().Date()
 	return time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
 }
+
+// SpendTurn is what a change of a tenant's spending asks for.
+type SpendTurn string
+
+// Turns of spending.
+const (
+	SpendNone    SpendTurn = ""
+	SpendWarn    SpendTurn = "warn"    // tell the tenant: WarnShare of the limit is spent
+	SpendStop    SpendTurn = "stop"    // checkpoint and stop what runs; it waits, HeldBySpending
+	SpendRelease SpendTurn = "release" // what is held may start again
+)
+
+// SpendWatch remembers how far each tenant was when it was looked at last, so that
+// each warning and stop is told once. The zero SpendWatch has seen nobody: a tenant
+// that is over a bound is told of it at the first look, so that a restart forgets
+// no stop. It is not safe for concurrent use.
+type SpendWatch struct{ last map[string]SpendState }
+
+// Look returns what is to be done about a tenant now.
+func (w *SpendWatch) Look(t Tenant, spent sluice.Money) SpendTurn {
+	if w.last == nil {
+		w.last = map[string]SpendState{}
+	}
+	was, now := w.last[t.Name], t.Spending(spent, time.Time{}).State
+	w.last[t.Name] = now
+	switch {
+	case now == was:
+		return SpendNone
+	case now == SpendReached:
+		return SpendStop
+	case was == SpendReached:
+		return SpendRelease // also where it is only just below the limit again
+	case now == SpendWarned:
+		return SpendWarn
+	}
+	return SpendNone
+}
+
+// SpendNotice is the event that a tenant's spending has crossed a bound; its kind is
+// "spending".
+type SpendNotice struct {
+	Tenant string    `json:"tenant"`
+	Turn   SpendTurn `json:"turn"`
+	Spending
+}
+
+// ForTenant says whom it is for.
+func (n SpendNotice) ForTenant() string { return n.Tenant }
 
 // Floor is the least isolation that the tenant's jobs run in.
 func (t Tenant) Floor() Isolation {

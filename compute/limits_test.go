@@ -31,7 +31,7 @@ func TestCheckNamesTheLimitAndTheMend(t *testing.T) {
 		{"spent", acme, 500_000_000, 0, compute.LimitRequest{}, sluice.Conflict, []string{"500", "calendar month"}},
 		{"disabled", compute.Tenant{Name: "acme", Disabled: true}, 0, 0, compute.LimitRequest{}, sluice.Conflict, []string{"disabled"}},
 	} {
-		err := c.t.Check(c.spent, c.queued, c.r)
+		err := c.t.Check(c.spent, 0, c.queued, c.r)
 		e := &sluice.Error{}
 		if !errors.As(err, &e) || e.Kind != c.kind || e.Hint == "" {
 			t.Errorf("%s: %v", c.name, err)
@@ -44,48 +44,68 @@ func TestCheckNamesTheLimitAndTheMend(t *testing.T) {
 		}
 	}
 	for _, r := range []compute.LimitRequest{{}, {Units: 8, Priority: 3, Jobs: 2}, {Isolation: "container"}, {Isolation: "sandbox"}} {
-		if err := acme.Check(499_999_999, 0, r); err != nil {
+		if err := acme.Check(499_999_999, 8, 0, r); err != nil {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	if err := (compute.Tenant{Name: "a", Trusted: true}).Check(1<<60, 1<<30, compute.LimitRequest{Units: 1 << 30, Isolation: "process"}); err != nil {
+	if err := (compute.Tenant{Name: "a", Trusted: true}).Check(1<<60, 1<<30, 1<<30, compute.LimitRequest{Units: 1 << 30, Isolation: "process"}); err != nil {
 		t.Errorf("no limits: %v", err)
 	}
-	if why := acme.MayStart(0, 6, 3); !strings.Contains(why, "6 of the 8 units") {
+	if why, ok := acme.MayStart(0, 6, 3); ok || !strings.Contains(why, "6 units of the 8") {
 		t.Error(why)
 	}
-	if why := acme.MayStart(500_000_000, 0, 1); !strings.HasPrefix(why, compute.HeldBySpending) {
+	if why, ok := acme.MayStart(500_000_000, 0, 1); ok || !strings.HasPrefix(why, compute.HeldBySpending) {
 		t.Error(why)
 	}
-	if why := acme.MayStart(0, 5, 3); why != "" {
+	if why, ok := acme.MayStart(0, 5, 3); !ok {
 		t.Error(why)
 	}
 }
 
-// Whatever is spent: what state it is follows from the amounts alone, and nothing
-// starts or is taken on exactly when the limit is reached.
-func TestSpendingDecidesWhatStarts(t *testing.T) {
+// Whatever is spent and whichever way it moves: within, warned and reached follow
+// from the amounts alone, a stop is told exactly when the limit is crossed, and a
+// release when it no longer is.
+func TestWatchTellsEachCrossingOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tn := compute.Tenant{Name: "a", SpendLimit: sluice.Money(rapid.Int64Range(0, 1e12).Draw(t, "limit"))}
-		spent := sluice.Money(rapid.Int64Range(0, 2e12).Draw(t, "spent"))
-		s := tn.Spending(spent, time.Time{})
-		want := compute.SpendWithin
-		switch {
-		case tn.SpendLimit == 0:
-			want = compute.SpendFree
-		case spent >= tn.SpendLimit:
-			want = compute.SpendReached
-		case float64(spent) >= 0.8*float64(tn.SpendLimit)-1:
-			want = compute.SpendWarned
-		}
-		if s.State != want || s.Then == "" {
-			t.Fatalf("%d of %d is %s, want %s", spent, tn.SpendLimit, s.State, want)
-		}
-		if why := tn.MayStart(spent, 0, 1); (why != "") != (want == compute.SpendReached) {
-			t.Fatalf("may start at %s: %q", want, why)
-		}
-		if err := tn.Check(spent, 0, compute.LimitRequest{}); (err != nil) != (want == compute.SpendReached) {
-			t.Fatalf("may submit at %s: %v", want, err)
+		limit := sluice.Money(rapid.Int64Range(1, 1e9).Draw(t, "limit"))
+		var w compute.SpendWatch
+		stopped, warnings := false, 0
+		for range 20 {
+			spent := sluice.Money(rapid.Int64Range(0, 2e9).Draw(t, "spent"))
+			if rapid.IntRange(0, 9).Draw(t, "raise") == 0 {
+				limit *= 2
+			}
+			tn := compute.Tenant{Name: "a", SpendLimit: limit}
+			turn, s := w.Look(tn, spent), tn.Spending(spent, time.Time{})
+			if (s.State == compute.SpendReached) != (spent >= limit) {
+				t.Fatalf("%d of %d is %s", spent, limit, s.State)
+			}
+			switch turn {
+			case compute.SpendStop:
+				if stopped {
+					t.Fatal("stopped twice")
+				}
+				stopped = true
+			case compute.SpendRelease:
+				if !stopped {
+					t.Fatal("released what was not stopped")
+				}
+				stopped = false
+			case compute.SpendWarn:
+				warnings++
+				if s.State != compute.SpendWarned {
+					t.Fatalf("warned of %s", s.State)
+				}
+			}
+			if stopped != (s.State == compute.SpendReached) {
+				t.Fatalf("stopped %t at %d of %d", stopped, spent, limit)
+			}
+			if _, ok := tn.MayStart(spent, 0, 1); ok == stopped {
+				t.Fatalf("may start %t, stopped %t", ok, stopped)
+			}
+			if w.Look(tn, spent) != compute.SpendNone {
+				t.Fatal("told twice")
+			}
 		}
 	})
 }

@@ -229,10 +229,7 @@ func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
 
 // isolation is what a tenant's work needs at least.
 func isolation(task *Task, r Resources, t Tenant) Isolation {
-	least := t.Isolation
-	if least == "" && !t.Trusted {
-		least = IsolationContainer
-	}
+	least := t.Floor()
 	if !least.AtLeast(IsolationContainer) && (r.Image != "" || task.NeedsContainer() != "") {
 		least = IsolationContainer
 	}
@@ -246,7 +243,7 @@ func isolation(task *Task, r Resources, t Tenant) Isolation {
 // is its own.
 func (s *Service) tenant(name string) (Tenant, bool) {
 	if s.cfg.Tenants == nil {
-		return Tenant{Name: name, Trusted: true}, true
+		return Tenant{Name: name, Trusted: true, MaxPriority: math.MaxInt}, true
 	}
 	return s.cfg.Tenants.Tenant(name)
 }

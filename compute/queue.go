@@ -185,34 +185,44 @@ func (s *Service) holdsIn(e *entry, units, array int) string {
 	if !known {
 		return fmt.Sprintf("there is no tenant %q any more", e.Job.Tenant)
 	}
-	spent := sluice.Money(0)
-	if t.SpendLimit > 0 {
-		spent = s.spent(t)
-	}
-	return t.MayStart(spent, units, e.Job.Units)
+	why, _ := t.MayStart(s.posted[t.Name]+s.unpostedOf(t), units, e.Job.Units)
+	return why
 }
 
-// OverLimit says whether a tenant has spent four fifths of its limit or more.
-func (s *Service) OverLimit(tenant string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, _ := s.tenant(tenant)
-	return t.SpendLimit > 0 && sluice.MulDiv(int64(s.spent(t)), 100, int64(t.SpendLimit)) >= 80
-}
-
-// spent is what a tenant has spent, with what runs and is not posted yet. Callers
-// hold mu.
-func (s *Service) spent(t Tenant) sluice.Money {
-	if s.cfg.Tenants == nil {
+// unpostedOf is unposted where it counts. Callers hold mu.
+func (s *Service) unpostedOf(t Tenant) sluice.Money {
+	if t.SpendLimit <= 0 {
 		return 0
 	}
-	sum := s.cfg.Tenants.Spent(t.Name)
-	for _, e := range s.unbilled {
-		if e.Job.Tenant == t.Name {
-			sum += price(e.UsedMS+e.liveMS(), e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
-		}
+	return s.unposted(t.Name)
+}
+
+// askSpent asks what was posted to the tenants of open jobs that have a spending
+// limit: the question may reach a disk, so it is asked without a lock and its answer
+// kept.
+func (s *Service) askSpent(also ...string) {
+	if s.cfg.Tenants == nil {
+		return
 	}
-	return sum
+	ask := map[string]bool{}
+	for _, t := range also {
+		ask[t] = true
+	}
+	s.mu.Lock()
+	for _, e := range s.open {
+		ask[e.Job.Tenant] = true
+	}
+	s.mu.Unlock()
+	for name := range ask {
+		t, known := s.tenant(name)
+		if !known || t.SpendLimit <= 0 {
+			continue
+		}
+		m := s.cfg.Tenants.Spent(name)
+		s.mu.Lock()
+		s.posted[name] = m
+		s.mu.Unlock()
+	}
 }
 
 // depends says what a job still waits for, and whether that can never come.

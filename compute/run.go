@@ -328,7 +328,10 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 			return spec, err
 		}
 	}
-	if s.cfg.Vault != nil && len(r.Task.SecretNames) > 0 {
+	if len(r.Task.SecretNames) > 0 {
+		if s.cfg.Vault == nil {
+			return spec, sluice.Errorf(sluice.Conflict, "", "job %s: this site keeps no secrets any more", j.ID)
+		}
 		secrets, err := s.cfg.Vault.Open(ctx, j.ID)
 		if err != nil {
 			return spec, fmt.Errorf("open the secrets of job %s: %w", j.ID, err)

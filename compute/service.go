@@ -23,19 +23,19 @@ const maxRetries = 3
 
 // Config is what a Service is made of.
 type Config struct {
-	Hosts     []Host
-	Executors map[string]Executor // by Host.Executor
-	Store     Store
-	Dir       string                                                                        // data folder; the jobs' folders are in Dir/jobs
-	OnChange  func(Job)                                                                     // optional; called in order, without a lock held
-	Now       func() time.Time                                                              // site time, to stamp what happens by itself
-	Grace     time.Duration                                                                 // default DefaultGrace; in the host's own time
-	Path      string                                                                        // PATH of jobs on real hosts; empty: a standard one
-	Tenants   Tenants                                                                       // nil: every tenant is trusted and has no limits
-	Vault     Vault                                                                         // nil: tasks with secrets are refused
-	Reach     func(host string) bool                                                        // whether a remote host answers; nil: all do
-	Price     func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
-	Decisions bool                                                                          // keep the decisions where jobs go for TakePlacements
+	Hosts      []Host
+	Executors  map[string]Executor // by Host.Executor
+	Store      Store
+	Dir        string                                                                        // data folder; the jobs' folders are in Dir/jobs
+	OnChange   func(Job)                                                                     // optional; called in order, without a lock held
+	Now        func() time.Time                                                              // site time, to stamp what happens by itself
+	Grace      time.Duration                                                                 // default DefaultGrace; in the host's own time
+	Path       string                                                                        // PATH of jobs on real hosts; empty: a standard one
+	Tenants    Tenants                                                                       // nil: every tenant is trusted and has no limits
+	Vault      Vault                                                                         // nil: tasks with secrets are refused
+	Reach      func(host string) bool                                                        // whether a remote host answers; nil: all do
+	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
+	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 
 // Service owns the jobs: queue, placement, starts, preemption, re-attachment
@@ -61,9 +61,11 @@ type Service struct {
 	active     map[string]*entry // those that hold units
 	unbilled   map[string]*entry // those that have used what is not posted
 	arrays     map[string][]*entry
-	shares     map[string]used   // by tenant
-	ears       map[string]func() // by run: closes its control socket
-	placements []Placement       // not taken yet
+	shares     map[string]used         // by tenant
+	ears       map[string]func()       // by run: closes its control socket
+	posted     map[string]sluice.Money // by tenant with a spending limit, as last asked
+	spending   SpendWatch
+	placements []Placement       // of the change under way
 	keys       map[string]string // tenant + idempotency key → job
 	dirty      map[string]bool   // changed, not stored yet
 	blocked    map[string]string // host → why no job may start there
@@ -121,6 +123,7 @@ func New(cfg Config) *Service {
 		arrays:    map[string][]*entry{},
 		shares:    map[string]used{},
 		ears:      map[string]func(){},
+		posted:    map[string]sluice.Money{},
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]string{},

@@ -10,7 +10,6 @@ import (
 	"sluice"
 	"sluice/compute"
 	"sluice/compute/tenant"
-	"sluice/site"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -136,6 +135,9 @@ func (s *Server) foreign(ctx context.Context, id string) *Problem {
 // judged by its class, or shows nothing of the site.
 func tenantPaths(path string) bool { return open(path) || strings.HasPrefix(path, "/api/") }
 
+// Owned is what an event is about when it is of one tenant alone.
+type Owned interface{ ForTenant() string }
+
 // mayHear says whether an event may be told to a caller.
 func (c Caller) mayHear(data any) bool {
 	if c.Operator {
@@ -144,8 +146,8 @@ func (c Caller) mayHear(data any) bool {
 	switch v := data.(type) {
 	case compute.Job:
 		return c.Sees(v.Tenant)
-	case site.Alarm: // that it nears its spending limit, and nothing of the site
-		return strings.HasPrefix(v.Name, "spending") && c.Sees(v.Subject)
+	case Owned:
+		return c.Sees(v.ForTenant())
 	}
 	return false
 }

@@ -89,10 +89,10 @@ type Submission struct {
 	File    string            // its name, for messages
 	Name    string            // instead of the task's own; empty: that
 	Env     map[string]string // over the task's envs
-	Tenant  string            // whose it is, by the token; empty: the operator's call, By says it
 	Secrets map[string]string // over the task's secrets
 	Expect  time.Duration     // running time expected; 0: unknown
 	Limit   time.Duration     // of running, instead of the file's; 0: that
+	Tenant  string            // whose it is, by the token; empty: the operator's call, By says it
 	By      string            // who
 	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
 }

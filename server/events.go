@@ -27,8 +27,8 @@ func (s *Server) eventRoutes() {
 	op := operation("listen", "GET", "/events", "site", "Listen to what changes",
 		"Server-sent events: `status` (the object of GET /site; at once, then at most two a second), `decision`, `alarm`, "+
 			"`job` and `curtailment` (the object that changed). Comments keep the connection alive. A client that does "+
-			"not keep up is dropped; it connects again and reads what it missed. A tenant hears of its own jobs and alarms of its "+
-			"spending, and of nothing else.")
+			"not keep up is dropped; it connects again and reads what it missed. A tenant hears of its own jobs and of its "+
+			"spending (`spending`), and of nothing else.")
 	op.Responses = streamDoc("text/event-stream", "Events until either side ends the connection")
 	huma.Register(s.api, op, func(_ context.Context, _ *struct{}) (*huma.StreamResponse, error) {
 		return s.streamed("text/event-stream", nil, s.events), nil

@@ -90,7 +90,7 @@ func (s *Server) jobRoutes() {
 				return nil, problem(err)
 			}
 		}
-		sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(sub.By)
+		sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(in.Body.By)
 		return answer(j.Submit(ctx, sub))
 	})
 
@@ -102,7 +102,7 @@ func (s *Server) jobRoutes() {
 				return nil, err
 			}
 			sub := in.Body.submission()
-			sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(sub.By)
+			sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(in.Body.By)
 			return answer(j.Check(ctx, sub))
 		})
 

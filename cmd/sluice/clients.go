@@ -20,7 +20,6 @@ type clients struct {
 	vault      *vault.Vault
 	wiper      *compute.Wiper
 	placements compute.PlacementStore
-	decided    []compute.Placement // not stored yet
 }
 
 // openClients opens the registry and the vault. now is the site's clock; tokens
@@ -44,29 +43,19 @@ func openClients(ctx context.Context, db *store.DB, p config.Privacy, now func()
 	return c, nil
 }
 
-// everyone is the registry, and besides it the site's own work: a name that no
-// tenant has is the operator's, or of the demo's clients, and trusted as they are.
-// Who comes with a token is always in the registry.
-type everyone struct{ *tenant.Registry }
+// residents is the tenants as the jobs see them: those of the registry, and under
+// any other name the site itself. Only the operator can submit under such a name.
+type residents struct{ *tenant.Registry }
 
-func (e everyone) Tenant(name string) (compute.Tenant, bool) {
-	if t, ok := e.Registry.Tenant(name); ok {
+func (r residents) Tenant(name string) (compute.Tenant, bool) {
+	if t, ok := r.Registry.Tenant(name); ok {
 		return t, true
 	}
-	return compute.Tenant{Name: name, Trusted: true}, true
+	return compute.Tenant{Name: name, Trusted: true, MaxPriority: maxPriority}, true
 }
 
-// keepPlacements stores the decisions where jobs went since the last call.
-func (r *running) keepPlacements(ctx context.Context) {
-	c := r.clients
-	c.decided = append(c.decided, r.jobs.TakePlacements()...)
-	err := c.placements.PutPlacement(ctx, c.decided...)
-	if err == nil {
-		c.decided = nil
-	} else if ctx.Err() == nil {
-		r.log.Error("decisions where jobs go could not be stored yet", "err", err)
-	}
-}
+// maxPriority is the highest that a job file can ask for.
+const maxPriority = 1000
 
 // close lets go of the vault.
 func (c *clients) close() { _ = c.vault.Close() }
@@ -83,19 +72,13 @@ func (r *running) tend(ctx context.Context) {
 	}
 	sweep()
 	n := 0
-	every(ctx, time.Second, func() {
-		r.keepPlacements(ctx)
-		if n++; n%5 != 0 {
-			return
-		}
+	every(ctx, 5*time.Second, func() {
 		if err := r.clients.tenants.Flush(ctx); err != nil && ctx.Err() == nil {
 			r.log.Debug("tokens", "err", err)
 		}
-		if n%300 == 0 {
+		if n++; n%60 == 0 {
 			sweep()
 		}
 	})
-	ctx = context.WithoutCancel(ctx)
-	r.keepPlacements(ctx)
-	_ = r.clients.tenants.Flush(ctx)
+	_ = r.clients.tenants.Flush(context.WithoutCancel(ctx))
 }

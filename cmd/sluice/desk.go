@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"os"
@@ -23,13 +22,12 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if err != nil {
 		return compute.Job{}, err
 	}
-	s.Tenant = owner
 	task, err := d.parse(s)
 	if err != nil {
 		return compute.Job{}, err
 	}
-	req := d.request(task, s)
-	if _, err := d.price(task, s).fits(); err != nil {
+	req := d.request(task, s, owner)
+	if _, err := d.price(task, s, owner).fits(); err != nil {
 		return compute.Job{}, sluice.Errorf(sluice.Invalid, d.mend(task), "%s", err)
 	}
 	if len(s.Workdir) > 0 {
@@ -51,9 +49,9 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 }
 
 // request is a submission as the service takes it.
-func (d jobDesk) request(task *compute.Task, s server.Submission) compute.SubmitRequest {
+func (d jobDesk) request(task *compute.Task, s server.Submission, owner string) compute.SubmitRequest {
 	return compute.SubmitRequest{
-		ID: s.ID, Task: task, Tenant: cmp.Or(s.Tenant, s.By, "operator"), Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
+		ID: s.ID, Task: task, Tenant: owner, Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
 	}
 }
 

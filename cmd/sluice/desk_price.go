@@ -39,26 +39,30 @@ func (d jobDesk) parse(s server.Submission) (*compute.Task, error) {
 }
 
 // Check resolves a job file and prices each of its choices.
-func (d jobDesk) Check(_ context.Context, s server.Submission) (server.JobCheck, error) {
+func (d jobDesk) Check(ctx context.Context, s server.Submission) (server.JobCheck, error) {
+	owner, err := tenantOf(ctx, s)
+	if err != nil {
+		return server.JobCheck{}, err
+	}
 	task, err := d.parse(s)
 	if err != nil {
 		return server.JobCheck{}, err
 	}
-	return d.price(task, s).JobCheck, nil
+	return d.price(task, s, owner).JobCheck, nil
 }
 
 // priced is what a job file asks for, with what each choice costs here.
 type priced struct{ server.JobCheck }
 
-func (d jobDesk) price(task *compute.Task, s server.Submission) priced {
+func (d jobDesk) price(task *compute.Task, s server.Submission, owner string) priced {
 	c := server.CheckOf(task, s.Expect)
 	c.Priced = true
-	for i, f := range d.r.jobs.Fits(d.request(task, s)) {
+	for i, f := range d.r.jobs.Fits(d.request(task, s, owner)) {
 		ch := &c.Choices[i]
 		ch.Units = unitsOf(ch.Resources)
 		if f.Err != nil {
 			ch.Why = f.Err.Error()
-			if f.Choices = d.virtually(task, s, ch.Resources); len(f.Choices) == 0 {
+			if f.Choices = d.virtually(task, s, owner, ch.Resources); len(f.Choices) == 0 {
 				continue
 			}
 		}
@@ -74,10 +78,10 @@ func (d jobDesk) price(task *compute.Task, s server.Submission) priced {
 
 // virtually is where an alternative could run if virtual hosts were real ones: for
 // its price.
-func (d jobDesk) virtually(task *compute.Task, s server.Submission, r compute.Resources) []compute.Choice {
+func (d jobDesk) virtually(task *compute.Task, s server.Submission, owner string, r compute.Resources) []compute.Choice {
 	t := *task
 	t.Resources, t.Choices = r, nil
-	req := d.request(&t, s)
+	req := d.request(&t, s, owner)
 	req.Real = false
 	if f := d.r.jobs.Fits(req); len(f) == 1 && f[0].Err == nil {
 		return f[0].Choices

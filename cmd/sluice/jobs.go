@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"sluice"
@@ -193,7 +194,23 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	g.row("tenant", orDash(j.Tenant))
 	g.row("state", because(j.Job))
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
-	g.row("runs on", orDash(j.Host))
+	if j.Nodes > 1 {
+		g.row("nodes", fmt.Sprintf("%d, all at once", j.Nodes))
+	}
+	runs := orDash(j.Host)
+	if len(j.Hosts) > 0 {
+		runs = strings.Join(j.Hosts, ", ")
+	}
+	if j.Isolation != "" {
+		runs += ", isolated as " + string(j.Isolation)
+	}
+	g.row("runs on", runs)
+	if j.Held != "" {
+		g.row("held", j.Held)
+	}
+	if j.Array != "" && j.ArrayIndex != nil {
+		g.row("array", fmt.Sprintf("%s, index %d", j.Array, *j.ArrayIndex))
+	}
 	g.row("submitted", when(&j.SubmittedAt))
 	g.row("started", when(j.StartedAt))
 	g.row("ended", when(j.EndedAt))
@@ -205,6 +222,16 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	}
 	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
 	g.row("checkpoint", when(j.CheckpointAt))
+	if j.LossSeconds > 0 && !j.Virtual {
+		lost := j.LossSeconds / 3600 * j.RateUSDHour * float64(j.Units)
+		g.row("a stop now costs", fmt.Sprintf("%s of work, %s $", span(time.Duration(j.LossSeconds*float64(time.Second))), figure(lost, 4)))
+	}
+	if j.NoticeSeconds > 0 {
+		g.row("notice", span(time.Duration(j.NoticeSeconds*float64(time.Second)))+" from the order to stop to the kill")
+	}
+	if j.Cuts > 0 {
+		g.row("cut short", fmt.Sprintf("%d times, %s credited", j.Cuts, j.CreditUSD))
+	}
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
 	detailRows(g, j)
 	return g.flush()

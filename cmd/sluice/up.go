@@ -252,20 +252,20 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
+	now := p.clock.Now()
 	var err error
 	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
 		return nil, err
 	}
 	r.jobs = compute.New(compute.Config{
-		Tenants: everyone{r.clients.tenants}, Vault: r.clients.vault, Decisions: true,
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
+		Tenants: residents{r.clients.tenants}, Vault: r.clients.vault, Placements: r.clients.placements,
 		Now: p.clock.Now, Price: p.rateOf, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
 		},
 	})
-	now := p.clock.Now()
 	if err := r.jobs.Recover(ctx, now); err != nil {
 		return nil, err
 	}
