@@ -2,6 +2,8 @@ package compute
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -23,10 +25,14 @@ func (s *Service) HostUse() map[string]HostUse {
 	defer s.mu.Unlock()
 	out := make(map[string]HostUse, len(s.hosts))
 	for _, e := range s.active {
-		u := out[e.Job.Host]
-		u.UnitsBusy += e.Job.Units
-		u.Jobs = append(u.Jobs, e.Job.ID)
-		out[e.Job.Host] = u
+		for i := range e.Nodes {
+			u := out[e.Nodes[i].Host]
+			u.UnitsBusy += e.Nodes[i].Units
+			if n := len(u.Jobs); n == 0 || u.Jobs[n-1] != e.Job.ID {
+				u.Jobs = append(u.Jobs, e.Job.ID)
+			}
+			out[e.Nodes[i].Host] = u
+		}
 	}
 	for name, h := range s.hosts {
 		u := out[name]
@@ -53,125 +59,208 @@ func (s *Service) Block(host, why string) error {
 	return nil
 }
 
-// fit finds what a request needs: the class, the units and whether the class is
-// of virtual hosts.
-func (s *Service) fit(r SubmitRequest) (class string, units int, virtual bool, err error) {
-	res := r.Task.Resources
-	units = r.Units
-	if units <= 0 {
-		units = cmp.Or(res.GPUs, max(1, int(math.Ceil(res.CPUs))))
+// Fit is where one alternative of a task could run.
+type Fit struct {
+	Resources Resources
+	Choices   []Choice // classes of hosts that could hold it, the cheapest first
+	Virtual   bool
+	Err       error // why none could; nil where one can
+}
+
+// Fits says where a request could run on an empty site: of each alternative of its
+// task the classes of hosts, with their prices, and why where there is none.
+func (s *Service) Fits(r SubmitRequest) []Fit {
+	t, _ := s.tenant(r.Tenant)
+	asked := r.Choices
+	if len(asked) == 0 {
+		for _, res := range r.Task.Alternatives() {
+			asked = append(asked, Choice{Class: r.Class, Resources: res, UnitsPerNode: r.Units, RateUSDHour: r.RateUSDHour, StrikeUSDMWh: r.StrikeUSDMWh})
+		}
 	}
-	most, seen := 0, ""
+	out := make([]Fit, len(asked))
+	for i, c := range asked {
+		out[i] = s.fitOne(c, r, t)
+	}
+	return out
+}
+
+// fit returns all choices of a request, in order of preference.
+func (s *Service) fit(r SubmitRequest) (choices []Choice, virtual bool, err error) {
+	for _, f := range s.Fits(r) {
+		if f.Err != nil {
+			err = cmp.Or(err, f.Err)
+			continue
+		}
+		if len(choices) > 0 && f.Virtual != virtual {
+			continue
+		}
+		choices, virtual = append(choices, f.Choices...), f.Virtual
+	}
+	if len(choices) == 0 {
+		return nil, false, err
+	}
+	return inOrder(r.Task, choices), virtual, nil
+}
+
+func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) Fit {
+	out := Fit{Resources: c.Resources}
+	if c.UnitsPerNode <= 0 {
+		c.UnitsPerNode = cmp.Or(c.Resources.GPUs, max(1, int(math.Ceil(c.Resources.CPUs))))
+	}
+	var classes []string
 	models := map[string]bool{}
-	for _, h := range s.sorted() {
+	for _, h := range s.cfg.Hosts {
 		if h.GPUModel != "" {
 			models[h.GPUModel] = true
 		}
 		switch {
-		case r.Class != "" && h.Class != r.Class:
-			continue
-		case r.Class == "" && !strings.EqualFold(h.GPUModel, res.Accelerator):
-			continue
-		case r.Virtual && h.Real:
-			continue
+		case slices.Contains(classes, h.Class):
+		case c.Class != "" && h.Class == c.Class, c.Class == "" && strings.EqualFold(h.GPUModel, c.Resources.Accelerator):
+			classes = append(classes, h.Class)
 		}
-		seen = h.Name
-		if !fits(h, r.Task, units) {
-			most = max(most, h.Units)
-			continue
-		}
-		return h.Class, units, !h.Real, nil
 	}
-	what := cmp.Or(res.Accelerator, r.Class, "CPU")
-	if seen == "" {
-		known := make([]string, 0, len(models))
-		for m := range models {
-			known = append(known, m)
+	for _, class := range classes {
+		one := c
+		one.Class = class
+		virtual, err := s.fitClass(one, r, t)
+		switch {
+		case err != nil:
+			out.Err = cmp.Or(out.Err, err)
+		case len(out.Choices) == 0 || virtual == out.Virtual:
+			if one.RateUSDHour == 0 && s.cfg.Price != nil {
+				one.RateUSDHour, one.StrikeUSDMWh = s.cfg.Price(class, r.Interruptible || c.Resources.UseSpot)
+			}
+			out.Choices, out.Virtual = append(out.Choices, one), virtual
 		}
-		slices.Sort(known)
+	}
+	if len(out.Choices) > 0 {
+		out.Err = nil
+		out.Choices = inOrder(&Task{}, out.Choices)
+		return out
+	}
+	if out.Err == nil {
 		hint := "this site has no GPUs: leave accelerators out to run on CPUs"
-		if len(known) > 0 {
-			hint = "this site has " + strings.Join(known, ", ")
+		if len(models) > 0 {
+			hint = "this site has " + strings.Join(slices.Sorted(maps.Keys(models)), ", ")
 		}
-		return "", 0, false, sluice.Errorf(sluice.Invalid, hint, "no host here has %s", what)
+		out.Err = sluice.Errorf(sluice.Invalid, hint, "no host here has %s", cmp.Or(c.Resources.Accelerator, c.Class, "a CPU slot"))
 	}
-	return "", 0, false, sluice.Errorf(sluice.Invalid, "ask for less: a task runs on one host",
+	return out
+}
+
+// fitClass says whether the hosts of a class could hold all nodes at once.
+func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, err error) {
+	refused := map[string]string{}
+	nodes, held, most, seen := max(1, r.Task.NumNodes), 0, 0, false
+	for _, h := range s.cfg.Hosts {
+		if h.Class != c.Class {
+			continue
+		}
+		why := s.refuses(h, r.Task, c.Resources, t)
+		switch {
+		case r.Virtual && h.Real:
+			why = "it is a real host"
+		case r.Real && !h.Real:
+			why = "it is virtual and runs no real process"
+		}
+		if why != "" {
+			refused[h.Name] = why
+			continue
+		}
+		seen, virtual = true, !h.Real
+		most = max(most, h.Units)
+		held += holdsNodes(h, c.Resources, c.UnitsPerNode)
+	}
+	what := cmp.Or(c.Resources.Accelerator, c.Class)
+	switch {
+	case held >= nodes:
+		return virtual, nil
+	case !seen:
+		return false, sluice.Errorf(sluice.Invalid, "the operator attests regions, labels and isolation under hosts: in sluice.yaml",
+			"no host with %s may take this task: %s", what, reasons(refused))
+	case held > 0:
+		return false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes", "the hosts of class %s can hold %d of its %d nodes at once", c.Class, held, nodes)
+	}
+	return false, sluice.Errorf(sluice.Invalid, "ask for less for each node, or for more nodes",
 		"no host here has %s for this task: it asks for %d units, %g CPUs and %g GB, the largest host has %d units",
-		what, units, res.CPUs, res.MemoryGB, max(most, 0))
+		what, c.UnitsPerNode, c.Resources.CPUs, c.Resources.MemoryGB, most)
 }
 
-// fits says whether the host could run the task with nothing else on it.
-func fits(h Host, t *Task, units int) bool {
-	return h.Units >= units &&
-		(h.CPUs == 0 || t.Resources.CPUs <= float64(h.CPUs)) &&
-		(h.MemoryGB == 0 || t.Resources.MemoryGB <= h.MemoryGB)
-}
-
-// room is what is left of a host.
-type room struct {
-	Host
-	units int
-	cpus  float64
-	mem   float64
-}
-
-// rooms returns what is left of each host, by name. Callers hold mu.
-func (s *Service) rooms() []room {
-	left := make(map[string]*room, len(s.hosts))
-	out := make([]room, 0, len(s.hosts))
-	for _, h := range s.sorted() {
-		out = append(out, room{Host: h, units: h.Units, cpus: float64(h.CPUs), mem: h.MemoryGB})
-	}
-	for i := range out {
-		left[out[i].Name] = &out[i]
-	}
-	for _, e := range s.active {
-		if r := left[e.Job.Host]; r != nil {
-			r.take(e)
+// holdsNodes is how many nodes an empty host could run.
+func holdsNodes(h Host, r Resources, units int) int {
+	n := h.Units / units
+	limit := func(has, asks float64) {
+		if has > 0 && asks > 0 {
+			n = min(n, int(has/asks))
 		}
 	}
-	return out
+	limit(float64(h.CPUs), r.CPUs)
+	limit(h.MemoryGB, r.MemoryGB)
+	limit(h.DiskGB, r.DiskGB)
+	return n
 }
 
-func (r *room) take(e *entry) {
-	r.units -= e.Job.Units
-	r.cpus -= e.Task.Resources.CPUs
-	r.mem -= e.Task.Resources.MemoryGB
-}
-
-// place chooses the host with the least room that still fits, so that whole
-// hosts stay free for large jobs; among equals the first by name. It takes the
-// room. Callers hold mu.
-func (s *Service) place(e *entry, rooms []room) (Host, error) {
-	best, most := -1, 0
-	why := ""
-	for i, r := range rooms {
-		if r.Class != e.Job.Class || r.Real == e.Job.Virtual {
-			continue
-		}
-		if b := s.blocked[r.Name]; b != "" {
-			why = ", " + r.Name + " is kept free: " + b
-			continue
-		}
-		most = max(most, r.units)
-		res := e.Task.Resources
-		if r.units < e.Job.Units || (r.CPUs > 0 && r.cpus < res.CPUs) || (r.MemoryGB > 0 && r.mem < res.MemoryGB) {
-			continue
-		}
-		if best < 0 || r.units < rooms[best].units {
-			best = i
+// refuses says why the host may never take such work of the tenant, or "".
+func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
+	if r.Region != "" && !strings.EqualFold(r.Region, h.Region) {
+		return "its region is " + cmp.Or(h.Region, "not attested") + ", the task wants " + r.Region
+	}
+	if len(t.Regions) > 0 && !slices.ContainsFunc(t.Regions, func(x string) bool { return strings.EqualFold(x, h.Region) }) {
+		return "its region is " + cmp.Or(h.Region, "not attested") + ", the tenant's data stay in " + strings.Join(t.Regions, ", ")
+	}
+	for _, want := range []map[string]string{r.Labels, t.Labels} {
+		for _, k := range slices.Sorted(maps.Keys(want)) {
+			if h.Labels[k] != want[k] {
+				return fmt.Sprintf("it is not attested %s=%s", k, want[k])
+			}
 		}
 	}
-	if best < 0 {
-		return Host{}, sluice.Errorf(sluice.Conflict, "it waits until a job there ends",
-			"no host of class %s has room for %d units (the most that is free on one is %d%s)", e.Job.Class, e.Job.Units, most, why)
+	if h.Real {
+		want := isolation(task, r, t)
+		if x, _ := h.ExecutorFor(want); x == "" {
+			if what := task.NeedsContainer(); what != "" && want == IsolationContainer {
+				return "it runs no containers, which " + what + " needs"
+			}
+			return "it cannot isolate work as " + string(want)
+		}
 	}
-	rooms[best].take(e)
-	return rooms[best].Host, nil
+	return ""
 }
 
-func (s *Service) sorted() []Host {
-	out := slices.Clone(s.cfg.Hosts)
-	slices.SortFunc(out, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
-	return out
+// isolation is what a tenant's work needs at least.
+func isolation(task *Task, r Resources, t Tenant) Isolation {
+	least := t.Floor()
+	if !least.AtLeast(IsolationContainer) && (r.Image != "" || task.NeedsContainer() != "") {
+		least = IsolationContainer
+	}
+	if r.Isolation != "" && r.Isolation.AtLeast(least) {
+		return r.Isolation
+	}
+	return least
+}
+
+// tenant returns the policy of a tenant. Where the site keeps no tenants, all work
+// is its own.
+func (s *Service) tenant(name string) (Tenant, bool) {
+	if s.cfg.Tenants == nil {
+		return Tenant{Name: name, Trusted: true, MaxPriority: math.MaxInt}, true
+	}
+	return s.cfg.Tenants.Tenant(name)
+}
+
+// reasons joins hosts that are refused for the same reason.
+func reasons(refused map[string]string) string {
+	by := map[string][]string{}
+	for _, h := range slices.Sorted(maps.Keys(refused)) {
+		by[refused[h]] = append(by[refused[h]], h)
+	}
+	var out []string
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		hosts := by[why]
+		if len(hosts) > 4 {
+			hosts = append(hosts[:3:3], fmt.Sprintf("%d others", len(hosts)-3))
+		}
+		out = append(out, strings.Join(hosts, ", ")+": "+why)
+	}
+	return strings.Join(out, "; ")
 }

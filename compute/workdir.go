@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,23 +21,82 @@ const (
 	maxWorkdirFiles = 100_000
 )
 
+// furnish makes the folders of new jobs, with what came along, and seals their
+// secrets. Where it fails nothing of them is left.
+func (s *Service) furnish(ctx context.Context, r SubmitRequest, virtual bool, ids []string) error {
+	if len(r.Task.Secrets) > 0 && s.cfg.Vault == nil {
+		return sluice.Errorf(sluice.Invalid, "start the site with a data folder that it may write to", "this site keeps no secrets")
+	}
+	if virtual {
+		return nil
+	}
+	if err := s.makeVolumes(r.Tenant, r.Task); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		err := s.prepare(id, r)
+		if err == nil && len(r.Task.Secrets) > 0 {
+			err = s.cfg.Vault.Seal(ctx, id, r.Task.Secrets)
+		}
+		if err != nil {
+			s.unfurnish(ctx, virtual, ids[:i+1])
+			return err
+		}
+	}
+	if r.WorkdirPath != "" {
+		unix.Sync() // one flush for all files: the copy survives a power cut as the record does
+	}
+	return nil
+}
+
+func (s *Service) unfurnish(ctx context.Context, virtual bool, ids []string) {
+	if virtual {
+		return
+	}
+	for _, id := range ids {
+		_ = os.RemoveAll(s.jobDir(id))
+		if s.cfg.Vault != nil {
+			_ = s.cfg.Vault.Erase(ctx, id)
+		}
+	}
+}
+
 // prepare makes the job's own folder and copies the client's into it, so that a
 // job never writes to its client's files.
-func (s *Service) prepare(id, workdir string) error {
+func (s *Service) prepare(id string, r SubmitRequest) error {
 	dir := s.jobDir(id)
 	for _, d := range []string{"work", "checkpoint", "runs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return fmt.Errorf("make the job's folder: %w", err)
 		}
 	}
-	if workdir == "" {
-		return nil
+	if r.WorkdirPath != "" {
+		if err := copyTree(r.WorkdirPath, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
+			return err
+		}
 	}
-	if err := copyTree(workdir, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
-		_ = os.RemoveAll(dir) // it is only ours so far
+	return nil
+}
+
+// prepareNode makes the working folder of a node beside the first, with what the
+// job came with: on one host the nodes are not to write to each other's files.
+func (s *Service) prepareNode(id, work string) error {
+	to := filepath.Join(s.jobDir(id), work)
+	if _, err := os.Stat(to); err == nil {
+		return nil // it has run before
+	}
+	tmp, err := os.MkdirTemp(s.jobDir(id), work+"-")
+	if err != nil {
+		return fmt.Errorf("make the folder of a node: %w", err)
+	}
+	if err := copyTree(filepath.Join(s.jobDir(id), "work"), tmp, s.cfg.Dir, MaxWorkdir); err != nil {
+		_ = os.RemoveAll(tmp)
 		return err
 	}
-	unix.Sync() // one flush for all files: the copy survives a power cut as the record does
+	if err := os.Rename(tmp, to); err != nil {
+		_ = os.RemoveAll(tmp)
+		return fmt.Errorf("make the folder of a node: %w", err)
+	}
 	return nil
 }
 

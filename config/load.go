@@ -73,6 +73,9 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	if !strings.HasPrefix(c.Privacy.MasterKey, "env:") {
+		abs(&c.Privacy.MasterKey)
+	}
 	own := func(p *string) { // a map that is no name is a file's path
 		if strings.ContainsAny(*p, "./") {
 			abs(p)
@@ -88,6 +91,10 @@ func (c *Config) moor(dir string) {
 		x.Password, x.Community, x.PrivacyKey = x.Password.at(dir), x.Community.at(dir), x.PrivacyKey.at(dir)
 	}
 	abs(&c.Dialects)
+	for i := range c.Hosts {
+		abs(&c.Hosts[i].IdleMining.TokenFile)
+		abs(&c.Hosts[i].IdleMining.Values)
+	}
 	w := &c.Telemetry.RemoteWrite
 	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)
 }

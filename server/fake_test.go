@@ -278,7 +278,7 @@ func (f *fakeJobs) List(_ context.Context, l JobFilter) ([]compute.Job, error) {
 	var out []compute.Job
 	past := l.After == ""
 	for _, j := range f.jobs {
-		if past && (l.State == "" || j.State == l.State) && len(out) < l.Limit {
+		if past && (l.Tenant == "" || j.Tenant == l.Tenant) && (l.State == "" || j.State == l.State) && len(out) < l.Limit {
 			out = append(out, j)
 		}
 		past = past || j.ID == l.After

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"sluice/compute"
@@ -62,10 +63,12 @@ func (s *Server) jobRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			js, err := j.List(ctx, JobFilter{State: compute.State(in.State), After: in.After, Limit: in.Limit + 1})
+			caller := CallerOf(ctx)
+			js, err := j.List(ctx, JobFilter{Tenant: caller.Tenant, State: compute.State(in.State), After: in.After, Limit: in.Limit + 1})
 			if err != nil {
 				return nil, problem(err)
 			}
+			js = slices.DeleteFunc(js, func(j compute.Job) bool { return !caller.Sees(j.Tenant) })
 			return pageOf(js, in.Limit, func(j compute.Job) string { return j.ID }), nil
 		})
 
@@ -87,6 +90,7 @@ func (s *Server) jobRoutes() {
 				return nil, problem(err)
 			}
 		}
+		sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(in.Body.By)
 		return answer(j.Submit(ctx, sub))
 	})
 
@@ -97,16 +101,23 @@ func (s *Server) jobRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return answer(j.Check(ctx, in.Body.submission()))
+			sub := in.Body.submission()
+			sub.Tenant, sub.By = CallerOf(ctx).Tenant, CallerOf(ctx).By(in.Body.By)
+			return answer(j.Check(ctx, sub))
 		})
 
-	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job", "By its ID."),
-		func(ctx context.Context, in *JobID) (*body[compute.Job], error) {
+	huma.Register(s.api, operation("job", "GET", "/jobs/{id}", "jobs", "One job",
+		"By its ID, with its cost so far, its energy, what happens at the spending limit and what becomes of its data."),
+		func(ctx context.Context, in *JobID) (*body[JobDetail], error) {
 			j, err := jobs()
 			if err != nil {
 				return nil, err
 			}
-			return answer(j.Get(ctx, in.ID))
+			if s.o.JobData != nil {
+				return answer(s.o.JobData.Detail(ctx, in.ID))
+			}
+			one, err := j.Get(ctx, in.ID)
+			return answer(JobDetail{Job: one, Cost: one.BilledUSD}, err)
 		})
 
 	huma.Register(s.api, operation("cancelJob", "POST", "/jobs/{id}/cancel", "jobs", "Cancel a job",
@@ -120,7 +131,7 @@ func (s *Server) jobRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return answer(j.Cancel(ctx, in.ID, who(in.By)))
+			return answer(j.Cancel(ctx, in.ID, CallerOf(ctx).By(in.By)))
 		})
 
 	logs := operation("logs", "GET", "/jobs/{id}/logs", "jobs", "Output of a job",

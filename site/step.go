@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"sluice"
@@ -28,6 +29,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.now = now
 	s.feedOrders(ctx, now)
 	s.runOrders(ctx, now, by)
+	s.tendJobs(ctx, now)
 	s.advance(ctx, now)
 	s.guardLimits(ctx, now, by)
 	s.mu.Unlock()
@@ -47,6 +49,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	}
 
 	s.mu.Lock()
+	s.startAtOnce(now)
 	s.admit(ctx, now)
 	s.proveByMeter(now)
 	if !s.o.Bare {
@@ -128,8 +131,10 @@ func (s *Site) RunPolls(ctx context.Context, now func() time.Time, period time.D
 		close(s.polled)
 		return
 	}
-	s.Poll(ctx, now, len(s.miners))
-	close(s.polled)
+	var all sync.WaitGroup
+	defer all.Wait()
+	first := s.ask(ctx, now, len(s.miners))
+	all.Go(func() { first(); close(s.polled) })
 	t := time.NewTicker(period / slices)
 	defer t.Stop()
 	for {
@@ -137,7 +142,7 @@ func (s *Site) RunPolls(ctx context.Context, now func() time.Time, period time.D
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.Poll(ctx, now, n)
+			all.Go(s.ask(ctx, now, n)) // those that do not answer hold nobody up
 		}
 	}
 }

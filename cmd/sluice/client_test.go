@@ -283,6 +283,8 @@ exit status  0
 ran          95s in 3 runs, preempted 2 times
 checkpoint   -
 billed       $0.06 at 1.20 $ per unit and hour
+cost so far  $0.06
+energy       not measured
 `, "job", "show", "j-ok")
 	c.prints("epoch 1\n", "job", "logs", "j-ok")
 	c.prints("job j-bad is failed: exit status 6\n", "job", "cancel", "j-bad")

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -20,17 +18,17 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
+	owner, err := tenantOf(ctx, s)
+	if err != nil {
+		return compute.Job{}, err
+	}
 	task, err := d.parse(s)
 	if err != nil {
 		return compute.Job{}, err
 	}
-	choice, err := d.choose(task, s)
-	if err != nil {
-		return compute.Job{}, err
-	}
-	req := compute.SubmitRequest{
-		ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot, Class: choice.Class,
-		Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
+	req := d.request(task, s, owner)
+	if _, err := d.price(task, s, owner).fits(); err != nil {
+		return compute.Job{}, sluice.Errorf(sluice.Invalid, d.mend(task), "%s", err)
 	}
 	if len(s.Workdir) > 0 {
 		dir, err := os.MkdirTemp("", "sluice-workdir-")
@@ -46,43 +44,31 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if err := arrived(task, req.WorkdirPath); err != nil {
 		return compute.Job{}, err
 	}
-	r := d.r.parts.rates[req.Class]
-	req.RateUSDHour = r.firm
-	if req.Interruptible {
-		req.RateUSDHour = r.spot
-	}
-	for _, h := range d.r.parts.hosts {
-		if h.Class == req.Class && h.UnitW > 0 {
-			req.StrikeUSDMWh = strike(req.RateUSDHour, float64(h.UnitW)*d.r.parts.options.Overhead)
-		}
-	}
-	d.wholeArrays(task)
 	defer d.r.site.Kick()
-	if task.Array != nil {
-		return d.submitArray(ctx, req)
-	}
 	return d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
 }
 
-// wholeArrays lets a dependency on the first job of an array be one on all of
-// its jobs, as with Slurm, where they share an ID.
-func (d jobDesk) wholeArrays(t *compute.Task) {
-	if len(t.After) == 0 {
-		return
+// request is a submission as the service takes it.
+func (d jobDesk) request(task *compute.Task, s server.Submission, owner string) compute.SubmitRequest {
+	return compute.SubmitRequest{
+		ID: s.ID, Task: task, Tenant: owner, Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
 	}
-	members := map[string][]string{}
-	for _, j := range d.r.jobs.Jobs() {
-		if j.Task != nil && j.Task.ArrayTask != nil && j.Task.ArrayTask.Of != "" {
-			members[j.Task.ArrayTask.Of] = append(members[j.Task.ArrayTask.Of], j.ID)
+}
+
+// rateOf is the price of a unit of a class, per hour, and the price of energy above
+// which it loses money on what it draws more when in use.
+func (p *parts) rateOf(class string, interruptible bool) (usdHour, strikeUSDMWh float64) {
+	r := p.rates[class]
+	usdHour = r.firm
+	if interruptible {
+		usdHour = r.spot
+	}
+	for _, h := range p.hosts {
+		if h.Class == class && h.UnitW > 0 {
+			strikeUSDMWh = strike(usdHour, float64(h.UnitW)*p.options.Overhead)
 		}
 	}
-	for i := range t.After {
-		if t.After[i].Kind != "aftercorr" { // which compares index by index
-			for _, id := range slices.Clone(t.After[i].Jobs) {
-				t.After[i].Jobs = append(t.After[i].Jobs, members[id]...)
-			}
-		}
-	}
+	return usdHour, strikeUSDMWh
 }
 
 // arrived says which file mount did not come with the working folder.
@@ -96,48 +82,24 @@ func arrived(t *compute.Task, dir string) error {
 	return nil
 }
 
-// submitArray makes a job for each index and returns the first. Where one cannot
-// be made, those before it are cancelled; a second try of the same submission
-// finds them by their IDs.
-func (d jobDesk) submitArray(ctx context.Context, req compute.SubmitRequest) (compute.Job, error) {
-	array, name, id := req.Task.Array, req.Task.Name, req.ID
-	var first compute.Job
-	var made []string
-	for i, index := range array.Indexes {
-		task := *req.Task
-		task.Array, task.ArrayTask, task.Name = nil, array.Task(first.ID, i), fmt.Sprintf("%s-%d", cmp.Or(name, "array"), index)
-		if req.Task = &task; id != "" {
-			req.ID = fmt.Sprintf("%s/%d", id, index)
-		}
-		j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
-		if err != nil {
-			for _, m := range made {
-				_, _ = d.r.jobs.Cancel(context.WithoutCancel(ctx), d.r.parts.clock.Now(), m)
-			}
-			return compute.Job{}, fmt.Errorf("job %d of an array of %d: %w", i+1, len(array.Indexes), err)
-		}
-		if made = append(made, j.ID); i == 0 {
-			first = j
-		}
-	}
-	return first, nil
-}
-
 func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
 	return d.r.jobs.Cancel(ctx, d.r.parts.clock.Now(), id)
 }
 
-func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, error) {
+func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, error) {
 	all := d.r.jobs.Jobs()
 	slices.Reverse(all)
 	out := []compute.Job{}
-	after := f.After != ""
+	after, caller := f.After != "", server.CallerOf(ctx)
 	for _, j := range all {
 		if after {
 			after = j.ID != f.After
 			continue
 		}
-		if f.State != "" && j.State != f.State {
+		if f.State != "" && j.State != f.State || f.Tenant != "" && j.Tenant != f.Tenant || !caller.Sees(j.Tenant) {
 			continue
 		}
 		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
@@ -147,9 +109,17 @@ func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, err
 	return out, nil
 }
 
-func (d jobDesk) Get(_ context.Context, id string) (compute.Job, error) { return d.r.jobs.Job(id) }
+func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
+	return d.r.jobs.Job(id)
+}
 
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
+	if err := d.own(ctx, id); err != nil {
+		return err
+	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }
 

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"sluice"
 	"sluice/compute"
+	"sluice/server"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -19,6 +21,7 @@ import (
 func jobCmd() *cobra.Command {
 	cmd, at := talks(apiGroup("job", "Submit and watch AI jobs"))
 	cmd.AddCommand(jobCheckCmd(at), jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	cmd.AddCommand(jobDataCmds(at)...)
 	return cmd
 }
 
@@ -162,7 +165,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
+		j, raw, err := askFor[server.JobDetail](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
 		if err != nil {
 			return err
 		}
@@ -174,7 +177,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 	return cmd
 }
 
-func writeJob(w io.Writer, j compute.Job) error {
+func writeJob(w io.Writer, j server.JobDetail) error {
 	when := func(t *time.Time) string {
 		if t == nil {
 			return "-"
@@ -189,9 +192,25 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("job", j.ID)
 	g.row("name", j.Name)
 	g.row("tenant", orDash(j.Tenant))
-	g.row("state", because(j))
+	g.row("state", because(j.Job))
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
-	g.row("runs on", orDash(j.Host))
+	if j.Nodes > 1 {
+		g.row("nodes", fmt.Sprintf("%d, all at once", j.Nodes))
+	}
+	runs := orDash(j.Host)
+	if len(j.Hosts) > 0 {
+		runs = strings.Join(j.Hosts, ", ")
+	}
+	if j.Isolation != "" {
+		runs += ", isolated as " + string(j.Isolation)
+	}
+	g.row("runs on", runs)
+	if j.Held != "" {
+		g.row("held", j.Held)
+	}
+	if j.Array != "" && j.ArrayIndex != nil {
+		g.row("array", fmt.Sprintf("%s, index %d", j.Array, *j.ArrayIndex))
+	}
 	g.row("submitted", when(&j.SubmittedAt))
 	g.row("started", when(j.StartedAt))
 	g.row("ended", when(j.EndedAt))
@@ -203,7 +222,18 @@ func writeJob(w io.Writer, j compute.Job) error {
 	}
 	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
 	g.row("checkpoint", when(j.CheckpointAt))
+	if j.LossSeconds > 0 && !j.Virtual {
+		lost := j.LossSeconds / 3600 * j.RateUSDHour * float64(j.Units)
+		g.row("a stop now costs", fmt.Sprintf("%s of work, %s $", span(time.Duration(j.LossSeconds*float64(time.Second))), figure(lost, 4)))
+	}
+	if j.NoticeSeconds > 0 {
+		g.row("notice", span(time.Duration(j.NoticeSeconds*float64(time.Second)))+" from the order to stop to the kill")
+	}
+	if j.Cuts > 0 {
+		g.row("cut short", fmt.Sprintf("%d times, %s credited", j.Cuts, j.CreditUSD))
+	}
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
+	detailRows(g, j)
 	return g.flush()
 }
 

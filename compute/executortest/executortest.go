@@ -27,6 +27,12 @@ type Subject struct {
 	Gone func() compute.Handle
 	// Scripts: runs are processes, with exit statuses, signals and children.
 	Scripts bool
+	// Hidden: the processes of a run are not to be seen among this machine's, as
+	// in a sandbox with a kernel of its own.
+	Hidden bool
+	// Inspect returns all that whoever may ask is told of a run; nil where there is
+	// nobody to ask.
+	Inspect func(h compute.Handle) string
 }
 
 // Run runs the suite. Each test gets a Subject of its own.
@@ -54,6 +60,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	}
 	if s := subject(t); s.Scripts {
 		runScripts(t, subject)
+		runPromises(t, subject)
 	}
 }
 
