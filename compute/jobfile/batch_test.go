@@ -214,7 +214,7 @@ func TestBatchInterpreters(t *testing.T) {
 // A signal to all processes of a job reaches the script and what srun started;
 // what they write on it arrives in the file and in the log. A second run appends.
 func TestBatchSignals(t *testing.T) {
-	const wait = `trap 'echo saved; exit 0' USR1; echo ready; while :; do sleep 60 & wait $!; done`
+	const wait = `trap 'echo saved; exit 0' USR1; echo ready; while :; do sleep 1 & wait $!; done`
 	for name, c := range map[string]struct {
 		body    string
 		started int
