@@ -59,6 +59,7 @@ var outside = map[string][]string{
 	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute/docker":    {"github.com/moby/moby", "github.com/containerd/errdefs", "github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
