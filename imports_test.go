@@ -42,15 +42,22 @@ var mayImport = map[string][]string{
 	"broker":   {".", "device"},
 	"device/…": {".", "broker", "device", "device/cgminer", "device/mapfile"},
 	// Dialects are data; hooks.go lists the drivers in Go that some of them need.
-	"device/dialect":    {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
-	"feed/…":            {".", "broker", "feed"},
-	"forecast/…":        {}, // a learner of numbers: it knows nothing of prices
-	"compute/…":         {".", "compute"},
-	"compute/placement": {"."}, // what is free and what is asked: it knows nothing of jobs
-	"sim/hosts":         {".", "compute"},
-	"sim/replay":        {".", "feed"},
-	"examples/…":        {},
-	"cmd/sluice":        {"…"}, // the only place that names concrete ones
+	"device/dialect": {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
+	// The GPUs of a host. nvml is the inside of the probe, a program of its own.
+	"device/gpu":         {"."},
+	"device/gpu/nvml":    {"device/gpu"},
+	"device/gpu/gputest": {"device/gpu"},
+	"cmd/gpuprobe":       {"device/gpu/nvml"},
+	"feed/…":             {".", "broker", "feed"},
+	"forecast/…":         {}, // a learner of numbers: it knows nothing of prices
+	"compute/…":          {".", "compute"},
+	"compute/elastic":    {"."}, // it is pure: samples and jobs in, caps out
+	"compute/idle":       {"."},
+	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
+	"sim/hosts":          {".", "compute"},
+	"sim/replay":         {".", "feed"},
+	"examples/…":         {},
+	"cmd/sluice":         {"…"}, // the only place that names concrete ones
 }
 
 // outside holds which packages may import from outside the module and the
@@ -64,12 +71,14 @@ var outside = map[string][]string{
 	"config":            {"github.com/goccy/go-yaml"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},
+	"device/gpu":        {"golang.org/x/sys"},
+	"device/gpu/nvml":   {"github.com/ebitengine/purego"},
 	"device/scan":       {"golang.org/x/time"},
 	"device/modbus":     {"github.com/simonvetter/modbus"},
 	"device/snmp":       {"github.com/gosnmp/gosnmp"},
 	"device/mapfile":    {"github.com/goccy/go-yaml"},
 	"device/whatsminer": {"github.com/GehirnInc/crypt"},
-	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},
+	"sim":               {"github.com/GehirnInc/crypt", "github.com/simonvetter/modbus", "golang.org/x/sys"},
 	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":             {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 	"telemetry": {

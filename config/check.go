@@ -75,6 +75,7 @@ func (d *decoder) check(c *Config) {
 		d.ref(fmt.Sprintf("hosts[%d].node", i), "node", h.Node, nodes)
 	}
 	d.checkHosts(c)
+	d.checkGPUs(c)
 	d.checkMachines(c, classes)
 	d.checkReserves(c, classes)
 	d.checkFeeds(c)

@@ -138,6 +138,8 @@ type Host struct {
 	SpotRate  float64 `yaml:"spot_usd_per_slot_hour"`
 
 	Containers Containers `yaml:"containers"` // local: besides processes, where it is given
+	GPUs       string     `yaml:"gpus"`       // local: auto makes its slots the GPUs that the driver shows; none (default)
+	IdleMining IdleMining `yaml:"idle_mining"`
 }
 
 // Containers is how a host runs work that is not trusted: the engine, and what
@@ -154,6 +156,25 @@ type Containers struct {
 	SharedMemoryGB float64  `yaml:"shared_memory_gb"`
 	LogGB          float64  `yaml:"log_gb"`
 	GPUKind        string   `yaml:"gpu_kind"`
+}
+
+// IdleMining is what GPUs do that no job has. Without a driver: nothing.
+type IdleMining struct {
+	Driver    string   `yaml:"driver"`     // xmrig, trex, lolminer
+	URL       string   `yaml:"url"`        // of the miner's API
+	TokenFile string   `yaml:"token_file"` // with its token or password; absolute after Load
+	Command   []string `yaml:"command"`    // starts it; empty: it runs by itself and is paused
+	Algorithm string   `yaml:"algorithm"`
+	Hashrate  float64  `yaml:"hashrate_mhs"` // of one GPU, until it is measured
+	Power     Power    `yaml:"power"`        // of one GPU while it mines, until it is measured
+	Value     float64  `yaml:"usd_per_mh_day"`
+	AsOf      string   `yaml:"as_of"`       // date of Value
+	Values    string   `yaml:"values_file"` // instead: algorithm → value, JSON; absolute after Load
+	MaxAge    Duration `yaml:"max_age"`     // of the value, default 48h
+	Fee       Percent  `yaml:"fee"`         // of pool and program, default 2%
+	Margin    Percent  `yaml:"margin"`      // by which it must pay more before it begins, default 10%
+	MinOn     Duration `yaml:"min_on"`      // default 10m
+	MinOff    Duration `yaml:"min_off"`     // default 5m
 }
 
 // Reserve is one kind of load that the grid pays to be able to drop.

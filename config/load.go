@@ -88,6 +88,10 @@ func (c *Config) moor(dir string) {
 		x.Password, x.Community, x.PrivacyKey = x.Password.at(dir), x.Community.at(dir), x.PrivacyKey.at(dir)
 	}
 	abs(&c.Dialects)
+	for i := range c.Hosts {
+		abs(&c.Hosts[i].IdleMining.TokenFile)
+		abs(&c.Hosts[i].IdleMining.Values)
+	}
 	w := &c.Telemetry.RemoteWrite
 	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)
 }

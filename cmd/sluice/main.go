@@ -46,7 +46,25 @@ there, and keeps the books.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
 		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd())
+	checkArguments(root)
 	return root
+}
+
+// checkArguments makes a wrong number of arguments, of any command, a mistake in
+// how it was called.
+func checkArguments(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			if err == nil || exitCode(err) == 2 {
+				return err
+			}
+			return sluice.Errorf(sluice.Invalid, "usage: "+cmd.UseLine(), "%v", err)
+		}
+	}
+	for _, sub := range c.Commands() {
+		checkArguments(sub)
+	}
 }
 
 // usageError is a mistake in how the command was called.

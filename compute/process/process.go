@@ -47,6 +47,8 @@ type Config struct {
 	NoCgroup bool
 	// CgroupRoot is where the cgroups are mounted, default /sys/fs/cgroup.
 	CgroupRoot string
+	// GPUs of this machine; nil: it has none.
+	GPUs GPUs
 }
 
 // Executor is a compute.Executor. Its time is wall time.
@@ -117,10 +119,16 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 	if exists(dir, keeperFile) || exists(dir, exitFile) {
 		return h, nil // it ran; Wait tells how it ended
 	}
-	if err := writeSpec(dir, spec, x.cfg); err != nil {
+	if spec, err = x.takeGPUs(ctx, dir, spec); err != nil {
 		return "", fmt.Errorf("start %s: %w", spec.RunID, err)
 	}
-	return h, x.keep(ctx, dir, spec, lock)
+	if err := writeSpec(dir, spec, x.cfg); err != nil {
+		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.leaveGPUs(dir, time.Now())))
+	}
+	if err := x.keep(ctx, dir, spec, lock); err != nil {
+		return h, errors.Join(err, x.leaveGPUs(dir, time.Now()))
+	}
+	return h, nil
 }
 
 // take gets the lock of a run, or says that a keeper holds it. Another Start, or
@@ -254,7 +262,10 @@ func (x *Executor) watch(dir string) *watch {
 	w := &watch{done: make(chan struct{})}
 	x.runs[dir] = w
 	go func() {
-		w.exit, w.err = awaitEnd(dir)
+		if w.exit, w.err = awaitEnd(dir); w.err == nil {
+			_ = x.leaveGPUs(dir, w.exit.At) // tried again before the next run
+			x.addGPUs(dir, &w.exit.Used)
+		}
 		x.mu.Lock()
 		delete(x.runs, dir)
 		x.mu.Unlock()
@@ -360,6 +371,7 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, error) {
 	dir := string(h)
 	if e, err := readExit(dir); err == nil {
+		x.addGPUs(dir, &e.Used)
 		return e.Used, nil
 	}
 	k, err := readKeeper(dir)
@@ -373,5 +385,6 @@ func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, er
 	}
 	u := k.group().usage(k.Pid)
 	u.Seconds = max(0, time.Since(k.StartedAt).Seconds())
+	x.addGPUs(dir, &u)
 	return u, nil
 }
