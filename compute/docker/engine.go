@@ -78,12 +78,8 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	}}}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	v, err := cli.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
+	if e.podman, err = e.isPodman(ctx); err != nil {
 		return nil, e.failed(err)
-	}
-	for _, c := range v.Components {
-		e.podman = e.podman || strings.Contains(c.Name, "Podman")
 	}
 	info, err := cli.Info(ctx, client.InfoOptions{})
 	if err != nil {
@@ -112,9 +108,25 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	return e, nil
 }
 
+// isPodman asks for what only Podman has. Its version says so too, but takes it
+// seconds to put together.
+func (e *engine) isPodman(ctx context.Context) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://podman/v4.0.0/libpod/_ping", nil)
+	if err != nil {
+		return false, err
+	}
+	res, err := e.http.Do(req)
+	if err != nil {
+		return false, err
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK && res.Header.Get("Libpod-API-Version") != "", nil
+}
+
 // failed says what an error of the engine means for a person.
 func (e *engine) failed(err error) error {
-	if client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) {
+	var dial *net.OpError
+	if client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &dial) {
 		return &sluice.Error{
 			Kind: sluice.Unavailable, Cause: err, Msg: "the container engine at " + e.socket + " does not answer",
 			Hint: "start it, for example with: systemctl enable --now podman.socket",
@@ -194,8 +206,11 @@ func (e *engine) kill(ctx context.Context, name, signal string) error {
 	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
+	if strings.Contains(err.Error(), "state improper") {
+		return nil // Podman's word for it, which it gives no status of its own
+	}
 	if s, serr := e.state(ctx, name); serr == nil && !s.running {
-		return nil // Podman has no word of its own for that
+		return nil
 	}
 	return e.failed(err)
 }

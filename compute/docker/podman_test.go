@@ -330,12 +330,18 @@ func (p *podman) close() {
 		cancel()
 	}
 	p.stop()
-	for _, m := range mounts(p.dir) {
-		_ = syscall.Unmount(m, syscall.MNT_DETACH)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for range 50 { // what removes a container may still be at it
+		for _, m := range mounts(p.dir) {
+			_ = syscall.Unmount(m, syscall.MNT_DETACH)
+		}
+		if err := os.RemoveAll(p.dir); err == nil {
+			return
+		}
+		<-tick.C
 	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		fmt.Fprintln(os.Stderr, "clean up:", err)
-	}
+	fmt.Fprintln(os.Stderr, "clean up: cannot remove", p.dir)
 }
 
 // mounts returns what is mounted below the folder, the deepest first.
