@@ -291,6 +291,9 @@ func (x *Executor) sweep(dir string, r run) {
 	e, err := x.engine(ctx, r.Isolation)
 	for try := 0; err == nil && try < 5; try++ {
 		if err = e.remove(ctx, r.Container); err == nil {
+			err = e.dropGang(ctx, dir, r.Gang)
+		}
+		if err == nil {
 			_ = os.Remove(filepath.Join(dir, startedFile))
 			_ = os.Remove(filepath.Join(dir, engineLog))
 			_ = os.RemoveAll(filepath.Join(dir, boxDir))
