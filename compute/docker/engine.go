@@ -36,6 +36,7 @@ type engine struct {
 	root     bool   // it runs as root
 	base     int    // first host id of its containers; 0: they are made by the run's own map, or by the engine's user
 	mapped   bool   // containers have a user namespace
+	limits   bool   // it can limit what they use
 	runtime  string // by default
 	runtimes []string
 }
@@ -85,7 +86,7 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	if err != nil {
 		return nil, e.failed(err)
 	}
-	e.runtime = info.Info.DefaultRuntime
+	e.runtime, e.limits = info.Info.DefaultRuntime, info.Info.MemoryLimit && info.Info.PidsLimit && info.Info.CPUCfsQuota
 	for name := range info.Info.Runtimes {
 		e.runtimes = append(e.runtimes, name)
 	}
@@ -94,6 +95,8 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 		switch {
 		case strings.HasPrefix(o, "name=rootless"):
 			e.root, e.mapped = false, true
+			// Without root there are limits only where systemd hands cgroups on.
+			e.limits = e.limits && info.Info.CgroupVersion == "2" && info.Info.CgroupDriver == "systemd"
 		case strings.HasPrefix(o, "name=userns"):
 			// Docker with userns-remap: its data folder is named after the map.
 			uid, _, ok := strings.Cut(filepath.Base(info.Info.DockerRootDir), ".")
@@ -140,6 +143,9 @@ func (e *engine) can(i compute.Isolation, cfg Config) error {
 	if !e.mapped {
 		return sluice.Errorf(sluice.Invalid, "use Podman, or set userns-remap in Docker's daemon.json",
 			"the container engine at %s gives containers no user namespace", e.socket)
+	}
+	if !e.limits {
+		return sluice.Errorf(sluice.Invalid, "run it as root, or on cgroups version 2 with systemd", "the container engine at %s cannot limit memory, CPUs and processes", e.socket)
 	}
 	if i != compute.IsolationSandbox {
 		return nil
