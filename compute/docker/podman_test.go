@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 )
 
@@ -133,8 +134,10 @@ func (p *podman) serve() error {
 		return err
 	}
 	defer log.Close()
-	args := []string{"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
-		"--storage-driver", "overlay", "--runtime", p.runtime}
+	args := []string{
+		"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
+		"--storage-driver", "overlay", "--runtime", p.runtime,
+	}
 	if p.runtime == "runsc" {
 		args = append(args, "--runtime-flag", "network=none") // its own network fails in Podman's namespaces
 	}
@@ -179,9 +182,10 @@ func (p *podman) removeAll(t testing.TB, dir string) {
 		t.Fatal(err)
 	}
 	for _, c := range res.Items {
-		if _, err := p.cli.ContainerRemove(t.Context(), c.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
-			t.Fatal(err)
-		}
+		until(t, "it is removed", func() bool { // Podman may find its mounts busy
+			_, err := p.cli.ContainerRemove(t.Context(), c.ID, client.ContainerRemoveOptions{Force: true})
+			return err == nil || errdefs.IsNotFound(err)
+		})
 	}
 }
 
