@@ -30,18 +30,34 @@ func safe(name string) string {
 
 // mounts is what a run of the job sees beside its working folder: its tenant's
 // volumes, and what came along for places outside it. What came along for places
-// in it stands there already.
-func (s *Service) mounts(r Record, work string) []RunMount {
+// in it stands there already. What came along lies where an earlier run could write:
+// a link that it has put there instead would show the next one what is outside.
+func (s *Service) mounts(r Record, work string) ([]RunMount, error) {
 	var out []RunMount
 	for i, m := range r.Task.FileMounts {
 		if path.IsAbs(m.Target) {
+			if err := within(work, r.Task.AtWork(i)); err != nil {
+				return nil, sluice.Errorf(sluice.Conflict, "submit it again: what came along for "+m.Target+" is not what it was",
+					"job %s: mount %s: %v", r.Job.ID, m.Target, err)
+			}
 			out = append(out, RunMount{Source: filepath.Join(work, r.Task.AtWork(i)), Target: m.Target})
 		}
 	}
 	for _, v := range r.Task.Volumes {
 		out = append(out, RunMount{Source: s.volumeDir(r.Job.Tenant, v.Source), Target: v.Target})
 	}
-	return out
+	return out, nil
+}
+
+// within says whether the path below the folder is there and leads nowhere else.
+func within(dir, p string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, err = root.Stat(p)
+	return err
 }
 
 // link makes the mounts of a process of this machine, which has no file system of
@@ -63,7 +79,12 @@ func link(spec RunSpec) error {
 		}
 		if err == nil {
 			if err = root.Symlink(m.Source, in); errors.Is(err, fs.ErrExist) {
-				err = nil // of an earlier run
+				if was, lerr := root.Readlink(in); lerr == nil && was == m.Source {
+					err = nil // of an earlier run
+				} else {
+					err = sluice.Errorf(sluice.Conflict, "name another target, or take it out of the working folder",
+						"%s: its working folder has something else there", spec.JobID)
+				}
 			}
 		}
 		_ = root.Close()

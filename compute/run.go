@@ -322,7 +322,11 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.SetupDone = filepath.Join(dir, done)
 	h := s.hosts[n.Host]
 	spec.Isolation, spec.Egress = j.Isolation, s.egress(j)
-	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r, spec.WorkDir)
+	spec.Image = r.Task.Resources.Image
+	var err error
+	if spec.Mounts, err = s.mounts(r, spec.WorkDir); err != nil {
+		return spec, err
+	}
 	spec.Control = s.controlPath(n.RunID)
 	spec.Env = s.environ(r, spec)
 	spec.CPULimit = r.Task.Resources.CPUs
