@@ -43,10 +43,13 @@ func (s *Service) admits(r SubmitRequest) error {
 		}
 	}
 	return t.Check(s.posted[t.Name]+s.unpostedOf(t), s.heldUnits(t.Name), queued, LimitRequest{
-		Units: nodes * max(r.Units, r.Task.Resources.GPUs, int(math.Ceil(r.Task.Resources.CPUs)), 1), Priority: r.Priority,
+		Units: nodes * cmp.Or(r.Units, unitsOf(r.Task.Resources)), Priority: r.Priority,
 		Isolation: r.Task.Resources.Isolation, Jobs: count,
 	})
 }
+
+// unitsOf is how many units of a host a node takes: its GPUs, or CPU slots.
+func unitsOf(r Resources) int { return cmp.Or(r.GPUs, max(1, int(math.Ceil(r.CPUs)))) }
 
 // MaxArray is the most jobs of one array.
 const MaxArray = 10_000

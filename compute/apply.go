@@ -66,18 +66,18 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 	}
 	// The ends of those runs are being stored, each in its turn: a caller in a hurry
 	// does not wait for all of them.
-	select {
-	case s.write <- struct{}{}:
-	case <-ctx.Done():
+	if err := s.take(ctx); err != nil {
 		for i, o := range orders {
 			if o.Action != ActPreempt {
-				errs[i] = fmt.Errorf("%s: waiting to write: %w", o.Action, ctx.Err())
+				errs[i] = fmt.Errorf("%s: %w", o.Action, err)
 			}
 		}
 		return errs
 	}
+	var decided []Placement
 	err := s.changing(ctx, func() func() {
 		var f *floor
+		defer func() { decided, s.placements = s.placements, nil }()
 		for i, o := range orders {
 			if o.Action == ActPreempt {
 				continue
@@ -104,21 +104,19 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 				e.Job.BeganAt = &t
 			}
 			e.setNodes(places, e.Job.RunID)
-			e.stopAt, e.runningAt, e.cut = time.Time{}, time.Time{}, false
+			e.stopAt, e.runningAt, e.Cut, e.ready = time.Time{}, time.Time{}, false, false
 			s.touch(e)
 			start = append(start, e)
 		}
 		return func() {
 			for e, rec := range old {
-				e.Record = rec
-				e.live, e.stopping = nil, nil
-				s.touch(e)
+				s.restore(e, rec)
 			}
 		}
 	})
 	if err == nil {
 		// No work begins whose decision is not on record.
-		err = s.keepPlacements(ctx, start)
+		err = s.keepPlacements(ctx, decided, old)
 	}
 	if err != nil {
 		for _, i := range at {
@@ -132,28 +130,36 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 
 // keepPlacements stores the decisions of a change. Where they cannot be stored, the
 // starts are taken back: they wait again.
-func (s *Service) keepPlacements(ctx context.Context, start []*entry) error {
-	if s.cfg.Placements == nil {
+func (s *Service) keepPlacements(ctx context.Context, decided []Placement, start map[*entry]Record) error {
+	if s.cfg.Placements == nil || len(decided) == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	todo := s.placements
-	s.placements = nil
-	s.mu.Unlock()
-	if len(todo) == 0 {
-		return nil
-	}
-	err := s.cfg.Placements.PutPlacement(ctx, todo...)
+	err := s.cfg.Placements.PutPlacement(ctx, decided...)
 	if err == nil {
 		return nil
 	}
-	_ = s.change(context.WithoutCancel(ctx), func() func() {
-		for _, e := range start {
-			s.requeue(e, "the decision where it goes could not be stored")
+	s.mu.Lock()
+	for e, rec := range start {
+		if e.After == Cancelled { // meanwhile
+			s.finish(e, Cancelled, "cancelled", Exit{At: s.cfg.Now(), Lost: true})
+			continue
 		}
-		return nil
-	})
+		s.restore(e, rec)
+		e.Job.Why = "the decision where it goes could not be stored"
+	}
+	s.mu.Unlock()
+	_ = s.Sync(ctx)
 	return fmt.Errorf("store the decisions where jobs go: %w", err)
+}
+
+// restore takes a start or an end of a waiting job back, but for what was posted of
+// the job meanwhile. Callers hold mu.
+func (s *Service) restore(e *entry, old Record) {
+	old.BilledMS, old.BilledUSD, old.PostedMilliWh, old.CreditedUSD = e.BilledMS, e.BilledUSD, e.PostedMilliWh, e.CreditedUSD
+	old.UsedMS = max(old.UsedMS, old.BilledMS)
+	e.Record = old
+	e.live, e.stopping = nil, nil
+	s.touch(e)
 }
 
 // startable checks one start and finds its places. Callers hold mu.
@@ -201,6 +207,7 @@ func (s *Service) preempt(o Order, after State) (*entry, error) {
 func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, error) {
 	var stop *entry
 	var failed error
+	late := false
 	s.mu.Lock()
 	if e := s.jobs[id]; e != nil && e.Job.State != Queued && !e.Job.State.Ended() {
 		stop, failed = s.preempt(Order{ID: id, Why: "cancelled"}, Cancelled)
@@ -221,10 +228,16 @@ func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, er
 				e.Job.Why = "cancelled while it waited"
 			}
 			s.touch(e)
-			return func() { e.Record = old; s.touch(e) }
+			return func() { s.restore(e, old) }
+		case !e.Job.State.Ended(): // it has started while this waited for its turn
+			stop, failed = s.preempt(Order{ID: id, Why: "cancelled"}, Cancelled)
+			late = stop != nil
 		}
 		return nil
 	})
+	if late {
+		s.stop(stop)
+	}
 	if failed == nil && err != nil {
 		failed = fmt.Errorf("cancel job %s: %w", id, err)
 	}

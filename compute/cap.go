@@ -69,10 +69,8 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 		}
 		got = max(got, g) // the fastest node draws most; the gang goes as fast as its slowest
 	}
-	err := s.change(ctx, func() func() {
-		if e.Job.RunID != run {
-			return nil
-		}
+	s.mu.Lock()
+	if e.Job.RunID == run && len(e.Nodes) > 0 {
 		if e.Job.PowerShare = got; got >= 1 {
 			e.Job.PowerShare = 0
 		}
@@ -81,9 +79,9 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 			e.Job.PowerW += sluice.Watts(got * float64(s.hosts[n.Host].power(n.Units)))
 		}
 		s.touch(e)
-		return nil
-	})
-	return got, err
+	}
+	s.mu.Unlock()
+	return got, s.Sync(ctx)
 }
 
 // minShare is the lowest share of full power that a task accepts.

@@ -9,10 +9,29 @@ import (
 
 // change makes a change under the locks and stores it. mutate returns how to
 // take it back, or nil for a change that stays made and is stored later when
-// the store fails now.
+// the store fails now. Where ctx ends before others have stored theirs, nothing
+// is changed: what must not wait for a disk is made first, under mu, and stored by
+// Sync.
 func (s *Service) change(ctx context.Context, mutate func() (undo func())) error {
-	s.write <- struct{}{}
+	if err := s.take(ctx); err != nil {
+		return err
+	}
 	return s.changing(ctx, mutate)
+}
+
+// take puts a token into write, if need be within ctx.
+func (s *Service) take(ctx context.Context) error {
+	select {
+	case s.write <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case s.write <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting to write: %w", ctx.Err())
+	}
 }
 
 // changing is change for a caller who has put a token into write already.
@@ -39,8 +58,12 @@ func (s *Service) changing(ctx context.Context, mutate func() (undo func())) err
 	return err
 }
 
-// touch marks the job as changed, to be stored and told. Callers hold mu.
+// touch marks the job as changed, to be stored and told. One that is not known (any
+// more) is left alone. Callers hold mu.
 func (s *Service) touch(e *entry) {
+	if s.jobs[e.Job.ID] != e {
+		return
+	}
 	s.dirty[e.Job.ID] = true
 	s.touched = append(s.touched, e.Job.ID)
 	if e.Job.State.Ended() {

@@ -19,12 +19,13 @@ func inOrder(t *Task, choices []Choice) []Choice {
 
 // choose makes a job one of the class of hosts that a choice names.
 func (e *entry) choose(c Choice) {
-	t := *e.Task // a record that is being stored has the old one
+	own := e.Job.Interruptible && !e.Task.Resources.UseSpot // asked for beside the task
+	t := *e.Task                                            // a record that is being stored has the old one
 	t.Resources = c.Resources
 	e.Task = &t
 	e.Job.Class, e.Job.Units = c.Class, c.UnitsPerNode*max(1, e.Job.Nodes)
 	e.Job.RateUSDHour, e.Job.StrikeUSDMWh = c.RateUSDHour, c.StrikeUSDMWh
-	e.Job.Interruptible = c.Resources.UseSpot
+	e.Job.Interruptible = own || c.Resources.UseSpot
 }
 
 // reconsider moves waiting jobs that would run elsewhere too to the first of their

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice"
@@ -30,11 +31,14 @@ func (s *Service) stop(e *entry) {
 		e.stopAt = time.Now()
 	}
 	id, grace := e.Job.ID, s.noticeOf(e.Task)
+	if e.Cut {
+		grace = 0
+	}
 	s.mu.Unlock()
 	for _, n := range todo {
 		if a, ok := n.x.(Async); ok {
 			if err := a.Signal(n.h, grace); err != nil {
-				s.note(e, fmt.Sprintf("stopping %s: %v", id, err))
+				s.note(e, n.h, fmt.Sprintf("stopping %s: %v", id, err))
 			}
 			continue
 		}
@@ -50,7 +54,9 @@ func (s *Service) stopNode(x Executor, e *entry, h Handle, grace time.Duration) 
 		if err == nil || s.ctx.Err() != nil {
 			return
 		}
-		s.note(e, fmt.Sprintf("stopping %s: %v", e.Job.ID, err))
+		if !s.note(e, h, fmt.Sprintf("stopping it: %v", err)) {
+			return // it has ended, as Wait has told
+		}
 		select {
 		case <-s.ctx.Done():
 			return
@@ -87,9 +93,15 @@ func (s *Service) Cut(ctx context.Context, id, why string) error {
 		failed = notFound(id)
 	case e.Job.State != Stopping:
 		failed = sluice.Errorf(sluice.Conflict, "", "job %s is %s, not stopping", id, e.Job.State)
-	case e.cut:
+	case e.Cut:
 	default:
-		e.cut, entryOf = true, e
+		entryOf = e
+		// Counted before anything ends: the end itself forgets what was lost.
+		e.Cut = true
+		e.Job.Cuts++
+		e.Job.CreditUSD += sluice.MoneyOfUSD(max(s.unsaved(e), 60) / 3600 * e.Job.RateUSDHour * float64(e.Job.Units))
+		e.Job.Why += "; cut before its notice was over: " + why
+		s.touch(e)
 		for i := range e.Nodes {
 			if n := &e.Nodes[i]; n.Handle != "" && n.Exit == nil && s.cfg.Executors[n.Executor] != nil {
 				e.stopping[i] = true
@@ -108,23 +120,23 @@ func (s *Service) Cut(ctx context.Context, id, why string) error {
 		}
 		s.spawn(func() { s.stopNode(n.x, entryOf, n.h, 0) })
 	}
-	return s.change(ctx, func() func() {
-		e := entryOf
-		e.Job.Cuts++
-		e.Job.CreditUSD += sluice.MoneyOfUSD(max(s.unsaved(e), 60) / 3600 * e.Job.RateUSDHour * float64(e.Job.Units))
-		e.Job.Why += "; cut before its notice was over: " + why
-		s.touch(e)
-		return nil
-	})
+	return s.Sync(ctx)
 }
 
-// note puts a line for a person on a job that is otherwise unchanged.
-func (s *Service) note(e *entry, why string) {
-	_ = s.change(s.ctx, func() func() {
+// note puts a line for a person on a job that is otherwise unchanged. It says
+// whether the node of that handle is still there: else there is nothing to note.
+func (s *Service) note(e *entry, h Handle, why string) bool {
+	s.mu.Lock()
+	there := slices.ContainsFunc(e.Nodes, func(n NodeRun) bool { return n.Handle == h && n.Exit == nil })
+	if there {
 		e.Job.Why = why
 		s.touch(e)
-		return nil
-	})
+	}
+	s.mu.Unlock()
+	if there {
+		_ = s.Sync(s.ctx)
+	}
+	return there
 }
 
 // learnStop notes what a stop on order has shown: whether the job saves its work

@@ -59,6 +59,8 @@ type world struct {
 	mu      sync.Mutex
 	now     time.Time
 	fail    bool
+	stall   chan struct{} // not nil: storing waits until it is closed
+	stalled chan struct{} // gets a token at each store that waits
 	changes []compute.Job
 	seen    chan struct{} // gets a token at each change, if there is room
 }
@@ -135,8 +137,29 @@ func (w *world) restart() {
 
 func (w *world) setFail(on bool) { w.mu.Lock(); defer w.mu.Unlock(); w.fail = on }
 
+// hang lets the store hang until the function that it returns is called.
+func (w *world) hang() (on func()) {
+	c := make(chan struct{})
+	w.mu.Lock()
+	w.stall, w.stalled = c, make(chan struct{}, 100)
+	w.mu.Unlock()
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		w.stall = nil
+		w.mu.Unlock()
+		close(c)
+	})
+}
+
 // PutJobs and LoadJobs are the store's, which can be told to fail.
 func (w *world) PutJobs(ctx context.Context, recs []compute.Record) error {
+	w.mu.Lock()
+	stall := w.stall
+	w.mu.Unlock()
+	if stall != nil {
+		w.stalled <- struct{}{}
+		<-stall
+	}
 	w.mu.Lock()
 	fail := w.fail
 	w.mu.Unlock()

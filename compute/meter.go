@@ -72,11 +72,14 @@ func (s *Service) Billed(uses []Use) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range uses {
-		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS {
+		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS && e.CreditedUSD == u.Credited {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
 			e.CreditedUSD += u.Credit
 			e.PostedMilliWh += u.MilliWh
+			if m, known := s.posted[u.Tenant]; known { // until it is asked again
+				s.posted[u.Tenant] = m + u.Amount
+			}
 			s.share(u.Tenant, u.UnitSeconds)
 			s.reconcile(e)
 		}

@@ -108,7 +108,7 @@ func (s *Service) fit(r SubmitRequest) (choices []Choice, virtual bool, err erro
 func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) Fit {
 	out := Fit{Resources: c.Resources}
 	if c.UnitsPerNode <= 0 {
-		c.UnitsPerNode = cmp.Or(c.Resources.GPUs, max(1, int(math.Ceil(c.Resources.CPUs))))
+		c.UnitsPerNode = unitsOf(c.Resources)
 	}
 	var classes []string
 	models := map[string]bool{}

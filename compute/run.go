@@ -201,7 +201,7 @@ func (s *Service) conclude(e *entry, x Exit) {
 	case x.NeverRan:
 		s.retry(e, Failed, "could not start: "+x.Why, true, x)
 	case x.Lost:
-		resume := e.Job.Virtual || e.Job.Interruptible || !e.saved.IsZero()
+		resume := e.Job.Virtual || e.Job.Interruptible || !e.saved.IsZero() || e.Job.CheckpointAt != nil // told before a restart
 		s.retry(e, Lost, "its process is gone and left no exit status"+suffix(x.Why), resume, x)
 	case x.Stopped:
 		// Somebody stopped it, but not by our order: the machine going down.
@@ -243,6 +243,7 @@ func (s *Service) settleNode(e *entry, rank int, x Exit) {
 	e.UsedMS += unitMS(x.Used.Seconds, n.Units)
 	if e.allEnded() {
 		e.UsedMS = max(e.UsedMS, e.BilledMS)
+		e.Job.EnergyWh = max(e.Job.EnergyWh, float64(e.PostedMilliWh)/1000)
 	}
 	e.live[rank] = Usage{}
 }

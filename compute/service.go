@@ -100,7 +100,6 @@ type entry struct {
 	tells     bool      // the job tells of its checkpoints: its files do not count
 	ready     bool      // the run has told that it gets on with its work
 	progress  progress  // as last told
-	cut       bool      // its notice was cut short
 }
 
 // New returns a Service that knows no jobs yet: call Recover before anything
@@ -177,6 +176,14 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	if r.Task == nil {
 		return nil, sluice.Errorf(sluice.Invalid, "give a task file", "submit: no task")
 	}
+	key := ""
+	if r.ID != "" {
+		key = r.Tenant + "\x00" + r.ID
+	}
+	// What was accepted once stays so, whatever its tenant may do by now.
+	if known := s.made(key); known != nil {
+		return known, nil
+	}
 	if err := s.admits(r); err != nil {
 		return nil, err
 	}
@@ -186,10 +193,6 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	}
 	if choices, err = affordable(r.Task, choices); err != nil {
 		return nil, err
-	}
-	key := ""
-	if r.ID != "" {
-		key = r.Tenant + "\x00" + r.ID
 	}
 	count := 1
 	if a := r.Task.Array; a != nil {
@@ -307,20 +310,37 @@ func (s *Service) reserve(key string, count int) (first int, known []Job, err er
 		return 0, nil, sluice.Errorf(sluice.Unavailable, "try again after the restart", "the site is shutting down")
 	}
 	if key != "" {
-		if id, ok := s.keys[key]; ok {
-			for _, e := range s.members(id) {
-				known = append(known, s.view(e))
-			}
-			return 0, known, nil
-		}
-		if s.preparing[key] {
+		if s.preparing[key] { // what it makes is not durable yet
 			return 0, nil, sluice.Errorf(sluice.Conflict, "try again in a moment", "the same submission is under way")
+		}
+		if known = s.ofKey(key); known != nil {
+			return 0, known, nil
 		}
 		s.preparing[key] = true
 	}
 	first = s.last + 1
 	s.last += count
 	return first, nil, nil
+}
+
+// made returns the jobs that a key has made before.
+func (s *Service) made(key string) []Job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.preparing[key] {
+		return nil
+	}
+	return s.ofKey(key)
+}
+
+// ofKey is made for callers that hold mu.
+func (s *Service) ofKey(key string) (known []Job) {
+	if id, ok := s.keys[key]; ok {
+		for _, e := range s.members(id) {
+			known = append(known, s.view(e))
+		}
+	}
+	return known
 }
 
 func (s *Service) release(key string) {

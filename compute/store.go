@@ -14,6 +14,7 @@ type Record struct {
 	Task          *Task
 	Nodes         []NodeRun // of the present run, by rank; nil while it waits
 	Cause         *int      // rank of the node whose end winds the run down
+	Cut           bool      // the notice of the present run was cut short
 	After         State     // of a Stopping job: what it becomes
 	UsedMS        int64     // unit-milliseconds of the nodes that have ended
 	Retries       int       // failed starts and lost runs in a row

@@ -45,14 +45,13 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 			})
 		}
 	}
-	var never []*entry
+	never := map[*entry]string{}
 	for _, e := range s.open {
 		switch e.Job.State {
 		case Queued:
 			if len(e.Task.After) > 0 {
 				if why, no := s.depends(e); no {
-					e.Job.Held = why
-					never = append(never, e)
+					never[e] = why
 				}
 			}
 		case Starting, Running:
@@ -74,27 +73,22 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 			}
 		}
 	}
+	for e, why := range never {
+		at := now.UTC()
+		e.Job.State, e.Job.Why, e.Job.EndedAt = Cancelled, "what it waits for can never come: "+why, &at
+		s.touch(e)
+		out = append(out, Notice{Kind: "never", About: e.Job.ID, Text: e.Job.Why})
+	}
 	moved := s.reconsider()
+	for _, e := range moved {
+		s.touch(e)
+	}
 	s.mu.Unlock()
 	for _, e := range stop {
 		s.stop(e)
 	}
 	if len(never) > 0 || len(stop) > 0 || len(moved) > 0 {
-		_ = s.change(ctx, func() func() {
-			for _, e := range moved {
-				s.touch(e)
-			}
-			for _, e := range never {
-				if e.Job.State == Queued {
-					at := now.UTC()
-					e.Job.State, e.Job.Why, e.Job.EndedAt = Cancelled, "what it waits for can never come: "+e.Job.Held, &at
-					e.Job.Held = ""
-					s.touch(e)
-					out = append(out, Notice{Kind: "never", About: e.Job.ID, Text: e.Job.Why})
-				}
-			}
-			return nil
-		})
+		_ = s.Sync(ctx)
 	}
 	return out
 }

@@ -25,6 +25,7 @@ type jobDoc struct {
 	Task     *compute.Task     `json:"task"`
 	Nodes    []compute.NodeRun `json:"nodes,omitempty"`
 	Cause    *int              `json:"cause,omitempty"`
+	Cut      bool              `json:"cut,omitempty"`
 	After    compute.State     `json:"after,omitempty"`
 	UsedMS   int64             `json:"used_unit_ms"`
 	Retries  int               `json:"retries,omitempty"`
@@ -53,7 +54,7 @@ func (j Jobs) PutJobs(ctx context.Context, recs []compute.Record) error {
 	docs := make([]string, len(recs))
 	for i, r := range recs {
 		doc, err := json.Marshal(jobDoc{
-			Job: r.Job, Task: r.Task, Nodes: r.Nodes, Cause: r.Cause, After: r.After, UsedMS: r.UsedMS,
+			Job: r.Job, Task: r.Task, Nodes: r.Nodes, Cause: r.Cause, Cut: r.Cut, After: r.After, UsedMS: r.UsedMS,
 			Retries: r.Retries, Restarts: r.Restarts, Choices: r.Choices, Lessons: r.Lessons,
 		})
 		if err != nil {
@@ -102,6 +103,7 @@ func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 				"reading job %s: its record is damaged (%v)", id, err)
 		}
 		r.Job, r.Task, r.Nodes, r.Cause = d.Job, d.Task, d.nodes(), d.Cause
+		r.Cut = d.Cut
 		r.After, r.UsedMS, r.Retries, r.Restarts = d.After, d.UsedMS, d.Retries, d.Restarts
 		r.Choices, r.Lessons = d.Choices, d.Lessons
 		out = append(out, r)
