@@ -33,16 +33,18 @@ func (s *Service) admits(r SubmitRequest) error {
 	if r.Task.Array != nil {
 		count = len(r.Task.Array.Indexes)
 	}
-	s.askSpent(t.Name)
+	s.askSpentBy(t.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queued := 0
-	for _, e := range s.open {
-		if e.Job.Tenant == t.Name && e.Job.State == Queued {
-			queued++
+	if t.MaxQueued > 0 {
+		for _, e := range s.open {
+			if e.Job.Tenant == t.Name && e.Job.State == Queued {
+				queued++
+			}
 		}
 	}
-	return t.Check(s.posted[t.Name]+s.unpostedOf(t), s.heldUnits(t.Name), queued, LimitRequest{
+	return t.Check(s.look().spent(t), s.heldUnits(t.Name), queued, LimitRequest{
 		Units: nodes * cmp.Or(r.Units, unitsOf(r.Task.Resources)), Priority: r.Priority,
 		Isolation: r.Task.Resources.Isolation, Jobs: count,
 	})

@@ -35,8 +35,9 @@ func (e *entry) choose(c Choice) {
 func (s *Service) reconsider() []*entry {
 	var f *floor
 	var moved []*entry
+	l := s.look()
 	for _, e := range s.open {
-		if len(e.Choices) < 2 || e.Job.State != Queued || e.Job.Runs > 0 || s.holds(e) != "" {
+		if len(e.Choices) < 2 || e.Job.State != Queued || e.Job.Runs > 0 || l.holds(e) != "" {
 			continue
 		}
 		if f == nil {
@@ -60,7 +61,8 @@ func (s *Service) reconsider() []*entry {
 	return moved
 }
 
-// hasRoom says whether a job could be placed now. It takes no room.
+// hasRoom says whether a job could be placed now, of a floor where no room is taken
+// but between two such questions. It takes none.
 func (f *floor) hasRoom(e *entry) bool {
 	t, known := f.s.tenant(e.Job.Tenant)
 	if !known {
@@ -69,9 +71,17 @@ func (f *floor) hasRoom(e *entry) bool {
 	x := f.of(e.Job.Class)
 	d := demand(e.Task.Resources, e.perNode())
 	d.Among = x.among[x.mask(f.s, e, e.Task.Resources, t)]
-	taken := x.takeAll(d, max(1, e.Job.Nodes))
+	key := room{e.Job.Class, d, max(1, e.Job.Nodes)}
+	if has, known := f.rooms[key]; known {
+		return has
+	}
+	taken := x.takeAll(d, key.nodes)
 	for _, at := range taken {
 		x.cluster.Give(d, at)
 	}
-	return len(taken) == max(1, e.Job.Nodes)
+	if f.rooms == nil {
+		f.rooms = map[room]bool{}
+	}
+	f.rooms[key] = len(taken) == key.nodes
+	return f.rooms[key]
 }

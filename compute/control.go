@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -121,27 +122,81 @@ func ListenControl(path string, told Told) (*http.Server, error) {
 		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
 	}
 	srv.SetKeepAlivesEnabled(false)
-	go func() { _ = srv.Serve(l) }()
+	go func() {
+		_ = srv.Serve(&narrow{Listener: l, room: make(chan struct{}, maxCalls), closed: make(chan struct{})})
+	}()
 	return srv, nil
 }
+
+// maxCalls is how many calls of a run are answered at once: the server's files are
+// everybody's. Who opens more waits until his own are over.
+const maxCalls = 8
+
+// narrow lets a few connections in at once.
+type narrow struct {
+	net.Listener
+	room   chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *narrow) Accept() (net.Conn, error) {
+	select {
+	case l.room <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.room
+		return nil, err
+	}
+	return &narrowConn{c, sync.OnceFunc(func() { <-l.room })}, nil
+}
+
+func (l *narrow) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+type narrowConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *narrowConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// tellEvery is how often what a run tells of its checkpoints is stored at once: more
+// often it is only known, and stored with the next change. A run that tells without
+// end does not keep others from the disk.
+const tellEvery = time.Second
 
 // ToldCheckpoint notes that a run has saved its work now. A run that is not the
 // job's present one is ignored.
 func (s *Service) ToldCheckpoint(job, run string) {
+	now := time.Now()
 	s.mu.Lock()
 	e := s.jobs[job]
-	s.mu.Unlock()
-	if e == nil {
+	if e == nil || e.nodeOf(run) < 0 {
+		s.mu.Unlock()
 		return
 	}
-	_ = s.change(s.ctx, func() func() {
-		if e.nodeOf(run) >= 0 {
-			e.tells = true
-			s.noteSaved(e, time.Now())
-			s.touch(e)
-		}
-		return nil
-	})
+	e.tells = true
+	s.noteSaved(e, now)
+	soon := now.Sub(e.toldAt) < tellEvery
+	if soon {
+		s.dirty[job] = true
+	} else {
+		e.toldAt = now
+		s.touch(e)
+	}
+	s.mu.Unlock()
+	if !soon {
+		_ = s.Sync(s.ctx)
+	}
 }
 
 // toldReady notes that a run has loaded its state: what it did before is what each

@@ -24,6 +24,14 @@ type floor struct {
 	s       *Service
 	classes map[string]*hall
 	usual   map[string][]placement.Typical
+	rooms   map[room]bool // what hasRoom knows
+}
+
+// room is what a job needs to be placed.
+type room struct {
+	class  string
+	demand placement.Demand
+	nodes  int
 }
 
 // hall is the hosts of one class.

@@ -94,6 +94,25 @@ echo x > "$SLUICE_CHECKPOINT_DIR/n$SKYPILOT_NODE_RANK"; sleep 1000`
 	}
 }
 
+// Each node begins with what the job came with, not with what the first has written
+// by then.
+func TestNodesBeginAlike(t *testing.T) {
+	w := newWorld(t, cpuHost("h1", 2), cpuHost("h2", 2))
+	r := gang(2, `echo mine >> zzz`)
+	r.WorkdirPath = t.TempDir()
+	for i := range 3000 { // it takes longer to copy them than to begin
+		if err := os.WriteFile(filepath.Join(r.WorkdirPath, fmt.Sprint("f", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := w.submit(r)
+	w.start(j.ID)
+	w.reach(j.ID, compute.Succeeded)
+	if b, err := os.ReadFile(filepath.Join(w.dir, "jobs", j.ID, "work-1", "zzz")); err != nil || string(b) != "mine\n" {
+		t.Errorf("the second node has %q, %v", b, err)
+	}
+}
+
 // A restart in the middle finds every node again, also those that ended meanwhile.
 func TestGangRecovers(t *testing.T) {
 	w := newWorld(t, cpuHost("h1", 2), cpuHost("h2", 2))

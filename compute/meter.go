@@ -103,17 +103,57 @@ func (s *Service) reconcile(e *entry) {
 // owes says whether something of an ended job is not posted yet.
 func (e *entry) owes() bool { return e.UsedMS > e.BilledMS || e.Job.CreditUSD > e.CreditedUSD }
 
-// refresh reads what the runs use now.
+// moment is the wall time that a turn of the site waits for what may ask a disk or
+// another program: whoever does not answer by then is known as of his last answer.
+const moment = 100 * time.Millisecond
+
+// within does something that may hang and waits a moment for it.
+func (s *Service) within(f func()) {
+	done := make(chan struct{})
+	s.spawn(func() { defer close(done); f() })
+	late := time.NewTimer(moment)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	case <-s.ctx.Done():
+	}
+}
+
+// refresh reads what the runs use now. One that hangs holds up neither the caller nor
+// the others.
 func (s *Service) refresh() {
 	s.mu.Lock()
-	active := make([]*entry, 0, len(s.active))
+	var virtual, real []*entry
 	for _, e := range s.active {
-		active = append(active, e)
+		if e.Job.Virtual {
+			virtual = append(virtual, e)
+		} else if !e.asked {
+			real = append(real, e)
+		}
 	}
 	s.mu.Unlock()
-	for _, e := range active {
+	for _, e := range virtual { // they answer at once
 		s.refreshOne(e)
 	}
+	if len(real) == 0 {
+		return
+	}
+	s.within(func() {
+		for _, e := range real {
+			s.mu.Lock()
+			skip := e.asked
+			e.asked = true
+			s.mu.Unlock()
+			if skip {
+				continue // somebody else is at it
+			}
+			s.refreshOne(e)
+			s.mu.Lock()
+			e.asked = false
+			s.mu.Unlock()
+		}
+	})
 }
 
 func (s *Service) refreshOne(e *entry) {

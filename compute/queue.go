@@ -2,12 +2,10 @@ package compute
 
 import (
 	"cmp"
-	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
-
-	"sluice"
 )
 
 // shareHalf is the time in which what a tenant has used counts half for its fair
@@ -70,9 +68,10 @@ func (s *Service) Open() []Job {
 		arrays[e.Job.Array]++
 	}
 	var held []Job
+	l := s.look()
 	for _, e := range waiting {
 		j := s.view(e)
-		if j.Held = s.holdsIn(e, units[j.Tenant], arrays[j.Array]); j.Held != "" {
+		if j.Held = l.holdsIn(e, units[j.Tenant], arrays[j.Array]); j.Held != "" {
 			held = append(held, j)
 			continue
 		}
@@ -159,146 +158,52 @@ func (s *Service) heldUnits(tenant string) int {
 }
 
 // holds says why a waiting job may not start, or "". Callers hold mu.
-func (s *Service) holds(e *entry) string {
-	running, units := 0, 0
-	if t, _ := s.tenant(e.Job.Tenant); t.MaxUnits > 0 {
-		units = s.heldUnits(t.Name)
-	}
-	if a := e.Task.ArrayTask; a != nil && a.Most > 0 {
-		for _, x := range s.active {
-			if x.Job.Array == e.Job.Array {
-				running++
-			}
-		}
-	}
-	return s.holdsIn(e, units, running)
-}
-
-func (s *Service) holdsIn(e *entry, units, array int) string {
-	if why, never := s.depends(e); why != "" || never {
-		return why
-	}
-	if a := e.Task.ArrayTask; a != nil && a.Most > 0 && array >= a.Most {
-		return fmt.Sprintf("%d of its array run, which is the most that it wants at once", array)
-	}
-	t, known := s.tenant(e.Job.Tenant)
-	if !known {
-		return fmt.Sprintf("there is no tenant %q any more", e.Job.Tenant)
-	}
-	why, _ := t.MayStart(s.posted[t.Name]+s.unpostedOf(t), units, e.Job.Units)
-	return why
-}
-
-// unpostedOf is unposted where it counts. Callers hold mu.
-func (s *Service) unpostedOf(t Tenant) sluice.Money {
-	if t.SpendLimit <= 0 {
-		return 0
-	}
-	return s.unposted(t.Name)
-}
+func (s *Service) holds(e *entry) string { return s.look().holds(e) }
 
 // askSpent asks what was posted to the tenants of open jobs that have a spending
 // limit: the question may reach a disk, so it is asked without a lock and its answer
 // kept.
-func (s *Service) askSpent(also ...string) {
+func (s *Service) askSpent() {
 	if s.cfg.Tenants == nil {
 		return
 	}
 	ask := map[string]bool{}
-	for _, t := range also {
-		ask[t] = true
-	}
 	s.mu.Lock()
 	for _, e := range s.open {
 		ask[e.Job.Tenant] = true
 	}
 	s.mu.Unlock()
-	for name := range ask {
+	s.askSpentBy(slices.Sorted(maps.Keys(ask))...)
+}
+
+// askSpentBy asks for some tenants.
+func (s *Service) askSpentBy(names ...string) {
+	if s.cfg.Tenants == nil {
+		return
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
 		t, known := s.tenant(name)
-		if !known || t.SpendLimit <= 0 {
-			continue
-		}
-		m := s.cfg.Tenants.Spent(name)
-		s.mu.Lock()
-		s.posted[name] = m
-		s.mu.Unlock()
+		return !known || t.SpendLimit <= 0
+	})
+	if len(names) == 0 {
+		return
 	}
-}
-
-// depends says what a job still waits for, and whether that can never come.
-// Callers hold mu.
-func (s *Service) depends(e *entry) (why string, never bool) {
-	any, met := false, false
-	for _, d := range e.Task.After {
-		w, n := s.dependency(e, d)
-		if d.Any {
-			any = true
-			met = met || w == "" && !n
-			if w != "" {
-				why, never = w, n
+	s.within(func() {
+		for _, name := range names {
+			s.mu.Lock()
+			skip := s.asking[name]
+			s.asking[name] = true
+			s.mu.Unlock()
+			if skip {
+				continue // somebody else is at it
 			}
-			continue
+			m := s.cfg.Tenants.Spent(name)
+			s.mu.Lock()
+			s.posted[name] = m
+			delete(s.asking, name)
+			s.mu.Unlock()
 		}
-		if w != "" || n {
-			return w, n
-		}
-	}
-	if any && met {
-		return "", false
-	}
-	return why, never
-}
-
-func (s *Service) dependency(e *entry, d Dependency) (why string, never bool) {
-	if d.Kind == "singleton" {
-		for _, x := range s.open {
-			if x.number < e.number && x.Job.Tenant == e.Job.Tenant && x.Job.Name == e.Job.Name && !x.Job.State.Ended() {
-				return "an older job of its name has not ended: " + x.Job.ID, false
-			}
-		}
-		return "", false
-	}
-	for _, id := range d.Jobs {
-		for _, x := range s.members(id) {
-			if x.Job.Tenant != e.Job.Tenant {
-				return "there is no job " + id, true
-			}
-			if d.Kind == "aftercorr" && x.Job.ArrayIndex != nil && e.Job.ArrayIndex != nil && *x.Job.ArrayIndex != *e.Job.ArrayIndex {
-				continue
-			}
-			st := x.Job.State
-			switch d.Kind {
-			case "after":
-				if st == Queued && x.Job.Runs == 0 {
-					return x.Job.ID + " has not begun", false
-				}
-				if x.Job.BeganAt != nil && d.Delay > 0 {
-					if left := x.Job.BeganAt.Add(d.Delay).Sub(s.cfg.Now()); left > 0 {
-						return fmt.Sprintf("%s has begun, it waits %s more", x.Job.ID, left.Round(time.Second)), false
-					}
-				}
-			case "afterany":
-				if !st.Ended() {
-					return x.Job.ID + " has not ended", false
-				}
-			case "afternotok":
-				if st == Succeeded {
-					return x.Job.ID + " has succeeded", true
-				}
-				if !st.Ended() {
-					return x.Job.ID + " has not ended", false
-				}
-			default: // afterok, aftercorr
-				if st.Ended() && st != Succeeded {
-					return x.Job.ID + " is " + string(st), true
-				}
-				if !st.Ended() {
-					return x.Job.ID + " has not ended", false
-				}
-			}
-		}
-	}
-	return "", false
+	})
 }
 
 // members is the job of an ID, or all of the array that begins with it. What was

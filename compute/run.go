@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"sluice"
@@ -23,6 +24,7 @@ func (s *Service) launch(ctx context.Context, start []*entry) {
 		rec := e.Record
 		nodes := append([]NodeRun(nil), e.Nodes...)
 		s.mu.Unlock()
+		prepared := sync.OnceValue(func() error { return s.prepareNodes(rec) })
 		for rank, n := range nodes {
 			if n.Handle != "" || n.Exit != nil {
 				continue
@@ -41,7 +43,7 @@ func (s *Service) launch(ctx context.Context, start []*entry) {
 				}
 				continue
 			}
-			s.spawn(func() { s.launchOne(x, e, rec, rank) })
+			s.spawn(func() { s.launchOne(x, e, rec, rank, prepared) })
 		}
 	}
 	if instant {
@@ -49,13 +51,17 @@ func (s *Service) launch(ctx context.Context, start []*entry) {
 	}
 }
 
-func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int) {
+func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int, prepared func() error) {
 	run := rec.Nodes[rank].RunID
 	if x == nil {
 		s.started(e, run, "", fmt.Errorf("no executor %q", rec.Nodes[rank].Executor))
 		return
 	}
-	spec, err := s.spec(s.ctx, rec, rank)
+	var spec RunSpec
+	err := prepared()
+	if err == nil {
+		spec, err = s.spec(s.ctx, rec, rank)
+	}
 	var h Handle
 	if err == nil && s.cfg.Yield != nil && len(spec.GPUs) > 0 && s.hosts[spec.Host].GPUModel != "" {
 		err = s.cfg.Yield(s.ctx, spec.Host, spec.GPUs)
@@ -311,10 +317,7 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	work, done := "work", "setup.done"
 	if rank > 0 {
 		// Each node has a working folder of its own, as on hosts of their own.
-		work, done = "work-"+strconv.Itoa(rank), "setup.done-"+strconv.Itoa(rank)
-		if err := s.prepareNode(j.ID, work); err != nil {
-			return spec, err
-		}
+		work, done = workOf(rank), "setup.done-"+strconv.Itoa(rank)
 	}
 	spec.Dir = filepath.Join(dir, "runs", n.RunID)
 	spec.WorkDir = filepath.Join(dir, work)

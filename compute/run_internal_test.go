@@ -3,8 +3,15 @@ package compute
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice"
 )
 
 // kept is a Store in memory.
@@ -137,6 +144,170 @@ func TestCutReachesLateNodes(t *testing.T) {
 	s.mu.Lock()
 	s.finish(e, Cancelled, "", Exit{})
 	s.mu.Unlock()
+}
+
+// deaf is an executor, and the books of a tenant, that do not answer.
+type deaf struct {
+	Executor
+	until chan struct{}
+}
+
+func (x deaf) Usage(context.Context, Handle) (Usage, error) { <-x.until; return Usage{}, nil }
+func (x deaf) Spent(string) sluice.Money                    { <-x.until; return 0 }
+func (x deaf) Tenant(name string) (Tenant, bool) {
+	return Tenant{Name: name, Trusted: true, SpendLimit: sluice.USD}, true
+}
+
+// A run whose host hangs and books that hang hold up no turn, and the others are
+// still asked.
+func TestHangingHostHoldsUpNobody(t *testing.T) {
+	s := idle(t, nil)
+	x, y := deaf{until: make(chan struct{})}, deaf{until: make(chan struct{})}
+	s.cfg.Executors = map[string]Executor{"none": x, "other": y}
+	for _, name := range []string{"none", "none", "other"} {
+		e := queue(t, s)
+		e.Job.Virtual, e.Job.State = false, Running
+		e.setNodes([]place{{host: s.cfg.Hosts[0], executor: name, units: 1}}, e.Job.ID)
+		e.Nodes[0].Handle = "h"
+		s.touch(e)
+	}
+	s.cfg.Tenants = x
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 5 {
+			s.Tend(context.Background(), time.Now())
+			s.Open()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Error("the turn waits for the host")
+	}
+	close(x.until)
+	close(y.until)
+	<-done
+	s.mu.Lock()
+	for _, e := range s.active {
+		s.finish(e, Cancelled, "", Exit{})
+	}
+	s.mu.Unlock()
+}
+
+// What a turn asks of the queue grows with the queue and not with its square, also
+// where jobs wait for each other and their tenant has a spending limit.
+func TestQueueIsNoSquare(t *testing.T) {
+	fill := func(n int) func() {
+		s := idle(t, nil)
+		s.cfg.Tenants = tenantOf(Tenant{Name: "x", Trusted: true, SpendLimit: sluice.USD})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := 1; i <= n; i++ {
+			e := &entry{number: i, Record: Record{Job: Job{ID: jobID(i), Name: "n", Tenant: "x", State: Queued, Units: 1, Class: "a"}, Task: &Task{}}}
+			switch i % 4 {
+			case 0:
+				e.Task.After = []Dependency{{Kind: "singleton"}}
+			case 1:
+				e.Job.Array, e.Job.ArrayIndex, e.Job.State = jobID(1), &i, Succeeded
+				e.UsedMS = 1
+			case 2:
+				at := i - 1
+				e.Job.Array, e.Job.ArrayIndex = jobID(2), &at
+				e.Task.After = []Dependency{{Kind: "aftercorr", Jobs: []string{jobID(1)}}}
+			case 3:
+				e.Task.After = []Dependency{{Kind: "afterok", Jobs: []string{jobID(1)}}}
+			}
+			s.add(e)
+			s.touch(e)
+		}
+		return func() { s.Open(); s.Tend(context.Background(), time.Now()) }
+	}
+	best := func(f func()) time.Duration {
+		least := time.Hour
+		for range 3 {
+			began := time.Now()
+			f()
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	few, many := best(fill(1_000)), best(fill(16_000))
+	if many > 80*few { // linear is 16, the square 256
+		t.Errorf("1,000 jobs take %v, 16,000 take %v", few, many)
+	}
+	t.Log(few, many)
+}
+
+type tenantOf Tenant
+
+func (t tenantOf) Tenant(string) (Tenant, bool) { return Tenant(t), true }
+func (t tenantOf) Spent(string) sluice.Money    { return 0 }
+
+// counts is a Store that counts.
+type counts struct {
+	kept
+	n *atomic.Int32
+}
+
+func (c counts) PutJobs(context.Context, []Record) error { c.n.Add(1); return nil }
+
+// A run that calls its control socket without end holds neither the disk nor the
+// server's connections.
+func TestControlSocketIsBounded(t *testing.T) {
+	s := idle(t, nil)
+	var n atomic.Int32
+	s.cfg.Store = counts{n: &n}
+	e := queue(t, s)
+	s.mu.Lock()
+	e.Job.State = Running
+	e.setNodes([]place{{host: s.cfg.Hosts[0], units: 1}}, "r1")
+	s.touch(e)
+	s.mu.Unlock()
+	n.Store(0)
+	began := time.Now()
+	for range 500 {
+		s.ToldCheckpoint(e.Job.ID, "r1")
+	}
+	if most := int32(2 + time.Since(began)/tellEvery); n.Load() < 1 || n.Load() > most {
+		t.Errorf("500 checkpoints told were stored %d times", n.Load())
+	}
+	s.mu.Lock()
+	s.finish(e, Cancelled, "", Exit{})
+	s.mu.Unlock()
+
+	path := filepath.Join(t.TempDir(), "s")
+	busy, in := make(chan struct{}), make(chan struct{}, 100)
+	srv, err := ListenControl(path, Told{Checkpoint: func() { in <- struct{}{}; <-busy }, Ready: func() {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 3 * maxCalls {
+		all.Go(func() {
+			c, err := net.Dial("unix", path)
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = io.WriteString(c, "POST /checkpoint HTTP/1.0\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+		})
+	}
+	for range maxCalls {
+		<-in
+	}
+	select {
+	case <-in:
+		t.Error("one call too many is answered at once")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(busy)
+	all.Wait()
+	if len(in) != 2*maxCalls {
+		t.Errorf("%d of the others were answered", len(in))
+	}
+	_ = srv.Close()
 }
 
 // A job that was sold as interruptible stays so where it moves to.

@@ -65,6 +65,7 @@ type Service struct {
 	shares     map[string]used         // by tenant
 	ears       map[string]func()       // by run: closes its control socket
 	posted     map[string]sluice.Money // by tenant with a spending limit, as last asked
+	asking     map[string]bool         // tenants whose question is under way
 	spending   SpendWatch
 	placements []Placement       // of the change under way
 	keys       map[string]string // tenant + idempotency key → job
@@ -97,6 +98,8 @@ type entry struct {
 	stopAt    time.Time // the order to stop went out
 	saved     time.Time // of the newest checkpoint
 	lookedAt  time.Time // the checkpoint folder was looked at
+	toldAt    time.Time // of a checkpoint, and it was stored
+	asked     bool      // what it uses is being asked
 	tells     bool      // the job tells of its checkpoints: its files do not count
 	ready     bool      // the run has told that it gets on with its work
 	progress  progress  // as last told
@@ -125,6 +128,7 @@ func New(cfg Config) *Service {
 		shares:    map[string]used{},
 		ears:      map[string]func(){},
 		posted:    map[string]sluice.Money{},
+		asking:    map[string]bool{},
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]string{},

@@ -26,14 +26,14 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 	s.refresh()
 	s.askSpent()
 	s.mu.Lock()
-	looked := map[string]bool{}
+	l, looked := s.look(), map[string]bool{}
 	for _, e := range s.open {
 		t, known := s.tenant(e.Job.Tenant)
 		if !known || looked[t.Name] {
 			continue
 		}
 		looked[t.Name] = true
-		spent := s.posted[t.Name] + s.unpostedOf(t)
+		spent := l.spent(t)
 		sp := t.Spending(spent, now)
 		if sp.State == SpendReached {
 			over[t.Name] = fmt.Sprintf("%s: %s of %s spent this month", HeldBySpending, spent, t.SpendLimit)
@@ -50,7 +50,7 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 		switch e.Job.State {
 		case Queued:
 			if len(e.Task.After) > 0 {
-				if why, no := s.depends(e); no {
+				if why, no := l.depends(e); no {
 					never[e] = why
 				}
 			}

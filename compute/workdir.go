@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +73,25 @@ func (s *Service) prepare(id string, r SubmitRequest) error {
 	}
 	if r.WorkdirPath != "" {
 		if err := copyTree(r.WorkdirPath, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// workOf is the name of a node's working folder.
+func workOf(rank int) string {
+	if rank == 0 {
+		return "work"
+	}
+	return "work-" + strconv.Itoa(rank)
+}
+
+// prepareNodes makes the working folders of all nodes, before the first of them
+// begins to write to its own.
+func (s *Service) prepareNodes(r Record) error {
+	for rank := 1; rank < len(r.Nodes) && !r.Job.Virtual; rank++ {
+		if err := s.prepareNode(r.Job.ID, workOf(rank)); err != nil {
 			return err
 		}
 	}
