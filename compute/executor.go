@@ -92,6 +92,7 @@ type Exit struct {
 	Used    Usage  // over the whole run; zero when it is lost
 
 	NeverRan bool `json:",omitempty"` // set by the Service: it failed to start
+	unseen   bool // nobody could look: it may run still
 }
 
 // Usage is what a run has used so far.

@@ -98,17 +98,20 @@ echo x > "$SLUICE_CHECKPOINT_DIR/n$SKYPILOT_NODE_RANK"; sleep 1000`
 // by then.
 func TestNodesBeginAlike(t *testing.T) {
 	w := newWorld(t, cpuHost("h1", 2), cpuHost("h2", 2))
-	r := gang(2, `echo mine >> zzz`)
+	r := gang(2, `echo mine >> zz/z`)
 	r.WorkdirPath = t.TempDir()
 	for i := range 3000 { // it takes longer to copy them than to begin
 		if err := os.WriteFile(filepath.Join(r.WorkdirPath, fmt.Sprint("f", i)), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(r.WorkdirPath, "zz"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	j := w.submit(r)
 	w.start(j.ID)
 	w.reach(j.ID, compute.Succeeded)
-	if b, err := os.ReadFile(filepath.Join(w.dir, "jobs", j.ID, "work-1", "zzz")); err != nil || string(b) != "mine\n" {
+	if b, err := os.ReadFile(filepath.Join(w.dir, "jobs", j.ID, "work-1", "zz", "z")); err != nil || string(b) != "mine\n" {
 		t.Errorf("the second node has %q, %v", b, err)
 	}
 }

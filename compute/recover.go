@@ -62,6 +62,9 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 	for _, e := range again {
 		s.reattach(ctx, e)
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("recover jobs: %w", err)
+	}
 	s.launch(ctx, again)
 	return nil
 }
@@ -84,8 +87,11 @@ func (s *Service) reattach(ctx context.Context, e *entry) {
 		if x != nil {
 			err = x.Attach(ctx, n.Handle)
 		}
+		if err != nil && ctx.Err() != nil {
+			return // we are to end: it goes on, and the next Recover finds it
+		}
 		if err != nil {
-			s.ended(e, n.RunID, Exit{Code: -1, Lost: true, At: s.cfg.Now(), Why: err.Error()}, false)
+			s.ended(e, n.RunID, Exit{Code: -1, Lost: true, At: s.cfg.Now(), Why: err.Error(), unseen: true}, false)
 			continue
 		}
 		s.listen(e, n.RunID, s.controlPath(n.RunID))

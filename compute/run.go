@@ -19,6 +19,7 @@ import (
 // goroutine of the Service's own.
 func (s *Service) launch(ctx context.Context, start []*entry) {
 	instant := false
+	durable := context.WithoutCancel(ctx) // what was decided happens, also when the caller is late
 	for _, e := range start {
 		s.mu.Lock()
 		rec := e.Record
@@ -32,10 +33,10 @@ func (s *Service) launch(ctx context.Context, start []*entry) {
 			x := s.cfg.Executors[n.Executor]
 			if a, ok := x.(Async); ok {
 				instant = true
-				spec, err := s.spec(ctx, rec, rank)
+				spec, err := s.spec(durable, rec, rank)
 				var h Handle
 				if err == nil {
-					h, err = a.Start(ctx, spec)
+					h, err = a.Start(durable, spec)
 				}
 				s.started(e, n.RunID, h, err)
 				if err == nil {
@@ -207,7 +208,8 @@ func (s *Service) conclude(e *entry, x Exit) {
 	case x.NeverRan:
 		s.retry(e, Failed, "could not start: "+x.Why, true, x)
 	case x.Lost:
-		resume := e.Job.Virtual || e.Job.Interruptible || !e.saved.IsZero() || e.Job.CheckpointAt != nil // told before a restart
+		// What may run still must not run twice.
+		resume := !x.unseen && (e.Job.Virtual || e.Job.Interruptible || !e.saved.IsZero() || e.Job.CheckpointAt != nil) // told before a restart
 		s.retry(e, Lost, "its process is gone and left no exit status"+suffix(x.Why), resume, x)
 	case x.Stopped:
 		// Somebody stopped it, but not by our order: the machine going down.

@@ -146,6 +146,70 @@ func TestCutReachesLateNodes(t *testing.T) {
 	s.mu.Unlock()
 }
 
+// loaded is a Store with a job.
+type loaded struct {
+	kept
+	r Record
+}
+
+func (l loaded) LoadJobs(context.Context) ([]Record, error) { return []Record{l.r}, nil }
+
+// obedient does nothing for a caller who has gone.
+type obedient struct{ Executor }
+
+func (obedient) Attach(ctx context.Context, _ Handle) error           { return ctx.Err() }
+func (obedient) Start(ctx context.Context, _ RunSpec) (Handle, error) { return "h", ctx.Err() }
+func (obedient) Watch(Handle, func(Exit)) error                       { return nil }
+func (obedient) Signal(Handle, time.Duration) error                   { return nil }
+func (obedient) Usage(context.Context, Handle) (Usage, error)         { return Usage{}, nil }
+
+// A start of the server that is broken off, or a configuration that has lost an
+// executor, does not make a run that goes on a lost one that may run again.
+func TestNoSecondRunOfWhatNobodySaw(t *testing.T) {
+	h := Host{Name: "h", Class: "a", Units: 8, Real: true}
+	r := Record{
+		Job:   Job{ID: "j-000001", State: Running, Runs: 1, RunID: "r1", Interruptible: true, Host: "h", Class: "a", Units: 1},
+		Task:  &Task{NumNodes: 1, Run: "x"},
+		Nodes: []NodeRun{{RunID: "r1", Host: "h", Executor: "x", Units: 1, Handle: "h"}},
+	}
+	s := New(Config{Dir: t.TempDir(), Store: loaded{r: r}, Hosts: []Host{h}, Executors: map[string]Executor{"x": obedient{}}})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Recover(ctx, time.Now()); err == nil {
+		t.Error("it says that it has recovered")
+	}
+	if j, err := s.Job("j-000001"); err != nil || j.State != Running {
+		t.Errorf("broken off: %s, %v", j.State, err)
+	}
+	s.Close()
+	s = New(Config{Dir: t.TempDir(), Store: loaded{r: r}, Hosts: []Host{h}})
+	if err := s.Recover(context.Background(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if j, err := s.Job("j-000001"); err != nil || j.State != Lost {
+		t.Errorf("without its executor: %s, %v", j.State, err)
+	}
+	s.Close()
+}
+
+// A start that is durable happens, also when the one who asked has not the time.
+func TestDurableStartHappens(t *testing.T) {
+	s := idle(t, nil)
+	s.cfg.Executors = map[string]Executor{"none": obedient{}}
+	e := queue(t, s)
+	s.mu.Lock()
+	e.Job.State = Starting
+	e.setNodes([]place{{host: s.cfg.Hosts[0], executor: "none", units: 2}}, "r1")
+	s.touch(e)
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.launch(ctx, []*entry{e})
+	if e.Job.State != Running {
+		t.Errorf("%+v", e.Job)
+	}
+}
+
 // deaf is an executor, and the books of a tenant, that do not answer.
 type deaf struct {
 	Executor
