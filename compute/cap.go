@@ -131,8 +131,12 @@ func (s *Service) toldProgress(e *entry, run string, done float64) {
 		share = 1
 	}
 	last := e.progress
+	same, d := last.run == run && last.share == share && done >= last.done, now.Sub(last.at).Seconds()
+	if same && d <= 0.05 {
+		return // too soon to tell: a job may tell of each of its steps
+	}
 	e.progress = progress{run: run, at: now, done: done, share: share}
-	if d := now.Sub(last.at).Seconds(); last.run == run && last.share == share && done > last.done && d > 0.05 {
+	if same && done > last.done {
 		e.Lessons.Speed.Add(elastic.Sample{At: now.UTC(), Share: share, Rate: (done - last.done) / d, Source: elastic.Told})
 		s.dirty[e.Job.ID] = true // stored with the next change
 	}
