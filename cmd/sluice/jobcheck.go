@@ -221,10 +221,10 @@ func needsOf(r compute.Resources) string {
 		add("%g CPUs", r.CPUs)
 	}
 	if r.MemoryGB > 0 {
-		add("%s", gigabytes(r.MemoryGB))
+		add("%s", sizeGB(r.MemoryGB))
 	}
 	if r.DiskGB > 0 {
-		add("%s disk", gigabytes(r.DiskGB))
+		add("%s disk", sizeGB(r.DiskGB))
 	}
 	if r.Image != "" {
 		add("image %s", r.Image)
@@ -258,8 +258,8 @@ func needsOf(r compute.Resources) string {
 	return strings.Join(parts, ", ")
 }
 
-// gigabytes prints an amount of 2^30 bytes, a small one in MB.
-func gigabytes(n float64) string {
+// sizeGB prints an amount of 2^30 bytes, a small one in MB.
+func sizeGB(n float64) string {
 	if n < 1 {
 		return fmt.Sprintf("%.4g MB", n*1024)
 	}
