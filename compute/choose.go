@@ -24,6 +24,7 @@ func (e *entry) choose(c Choice) {
 	e.Task = &t
 	e.Job.Class, e.Job.Units = c.Class, c.UnitsPerNode*max(1, e.Job.Nodes)
 	e.Job.RateUSDHour, e.Job.StrikeUSDMWh = c.RateUSDHour, c.StrikeUSDMWh
+	e.Job.Interruptible = c.Resources.UseSpot
 }
 
 // reconsider moves waiting jobs that would run elsewhere too to the first of their

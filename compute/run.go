@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,6 +57,9 @@ func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int) {
 	}
 	spec, err := s.spec(s.ctx, rec, rank)
 	var h Handle
+	if err == nil && s.cfg.Yield != nil && len(spec.GPUs) > 0 && s.hosts[spec.Host].GPUModel != "" {
+		err = s.cfg.Yield(s.ctx, spec.Host, spec.GPUs)
+	}
 	if err == nil {
 		s.listen(e, run, spec.Control)
 		h, err = x.Start(s.ctx, spec)
@@ -211,26 +215,16 @@ func (s *Service) conclude(e *entry, x Exit) {
 			text = "ended by " + x.Signal
 		}
 		text += suffix(x.Why)
-		if r := e.Task.Resources; e.Restarts < r.MaxRestarts && restarts(r.RestartExitCodes, x.Code) {
+		switch r := e.Task.Resources; {
+		case slices.Contains(r.RestartExitCodes, x.Code):
+			s.requeue(e, text+": its task restarts it after that")
+		case e.Restarts < r.MaxRestarts:
 			e.Restarts++
 			s.requeue(e, fmt.Sprintf("%s: restart %d of %d", text, e.Restarts, r.MaxRestarts))
-			return
-		}
-		s.finish(e, Failed, text, x)
-	}
-}
-
-// restarts says whether an exit status is one that the task wants to be restarted after.
-func restarts(codes []int, code int) bool {
-	if len(codes) == 0 {
-		return true
-	}
-	for _, c := range codes {
-		if c == code {
-			return true
+		default:
+			s.finish(e, Failed, text, x)
 		}
 	}
-	return false
 }
 
 // settleNode adds what an ended node has used. What a lost one used is not
@@ -243,6 +237,9 @@ func (s *Service) settleNode(e *entry, rank int, x Exit) {
 	n := e.Nodes[rank]
 	s.addEnergy(e, rank, x.Used)
 	e.Job.CPUSeconds += x.Used.CPUSec
+	if rank == 0 {
+		e.Job.SlowedSeconds += x.Used.Slowed
+	}
 	e.UsedMS += unitMS(x.Used.Seconds, n.Units)
 	if e.allEnded() {
 		e.UsedMS = max(e.UsedMS, e.BilledMS)
@@ -300,8 +297,11 @@ var errUnknownExecutor = errors.New("the configuration has no such executor any 
 func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error) {
 	j, n := r.Job, r.Nodes[rank]
 	spec := RunSpec{
-		RunID: n.RunID, JobID: j.ID, Host: n.Host, Task: r.Task, Units: n.Units, GPUs: n.GPUs, Rank: rank, Nodes: len(r.Nodes),
-		Remaining: time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second)), Interrupt: r.Task.Interrupt,
+		RunID: n.RunID, JobID: j.ID, Host: n.Host, Task: r.Task, Units: n.Units, Rank: rank, Nodes: len(r.Nodes),
+		Remaining: time.Duration((j.ExpectSeconds - (j.RunSeconds - j.SlowedSeconds)) * float64(time.Second)), Interrupt: r.Task.Interrupt,
+	}
+	if s.hosts[n.Host].GPUModel != "" {
+		spec.GPUs = n.GPUs // else they are slots, which have no index of the host's
 	}
 	if j.Virtual {
 		return spec, nil
@@ -322,7 +322,7 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.SetupDone = filepath.Join(dir, done)
 	h := s.hosts[n.Host]
 	spec.Isolation, spec.Egress = j.Isolation, s.egress(j)
-	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r)
+	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r, spec.WorkDir)
 	spec.Control = s.controlPath(n.RunID)
 	spec.Env = s.environ(r, spec)
 	spec.CPULimit = r.Task.Resources.CPUs
@@ -340,7 +340,10 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 			return spec, err
 		}
 	}
-	if s.cfg.Vault != nil && len(r.Task.SecretNames) > 0 {
+	if len(r.Task.SecretNames) > 0 {
+		if s.cfg.Vault == nil {
+			return spec, sluice.Errorf(sluice.Conflict, "", "job %s: this site keeps no secrets any more", j.ID)
+		}
 		secrets, err := s.cfg.Vault.Open(ctx, j.ID)
 		if err != nil {
 			return spec, fmt.Errorf("open the secrets of job %s: %w", j.ID, err)

@@ -33,6 +33,7 @@ type Config struct {
 	Server   Server    `yaml:"server"`
 
 	Telemetry Telemetry `yaml:"telemetry"`
+	Privacy   Privacy   `yaml:"privacy"`
 
 	// Dialects is a folder with firmwares of the operator's own.
 	Dialects string `yaml:"dialects"`
@@ -246,6 +247,12 @@ type Alarms struct {
 type Server struct {
 	Listen    string `yaml:"listen"`     // default 127.0.0.1:8420
 	TokenFile string `yaml:"token_file"` // required where Listen is not loopback; absolute after Load
+}
+
+// Privacy is what is kept of the clients' jobs, and how.
+type Privacy struct {
+	Retention Duration `yaml:"retention"`  // of an ended job's data, default 720h; 0: until it is asked for
+	MasterKey string   `yaml:"master_key"` // file, absolute after Load, or env:NAME; empty: in the data folder
 }
 
 // Telemetry is the history of readings.

@@ -78,6 +78,7 @@ var fields = map[string]field{
 	"Config.history":   {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
 	"Config.pivot":     {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
 	"Config.alarms":    {doc: "Where alarms go besides the page and the log."},
+	"Config.privacy":   {doc: "What is kept of the clients' jobs, and how their secrets are."},
 	"Config.telemetry": {doc: "The history of readings: what is kept, and where else it goes."},
 	"Config.server":    {doc: "Where the API and the dashboard are served."},
 
@@ -319,6 +320,9 @@ var fields = map[string]field{
 	"Conversion.backup_usd_per_mwh":        {doc: "What energy from these costs.", between: []float64{0, 1e5}},
 
 	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},
+
+	"Privacy.retention":  {doc: "How long the working folder, checkpoints and logs of a job are kept after its end; then they are wiped, and the wipe recorded. 0 keeps them until somebody asks.", def: "720h", between: []float64{0, 20 * 366 * 86400}},
+	"Privacy.master_key": {doc: "The file with the key under which the keys of all jobs' secrets are encrypted, made at the first use; it may lie on another disk. Or env:NAME. Nothing means a file in the data folder. Relative to this file."},
 
 	"Telemetry.enabled":      {doc: "Whether readings are kept, for charts and Grafana.", def: "yes", enum: []string{"yes", "no"}},
 	"Telemetry.retention":    {doc: "How long they are kept; 720h are thirty days.", def: "720h", between: []float64{2 * 3600, 20 * 366 * 86400}},

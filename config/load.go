@@ -73,6 +73,9 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	if !strings.HasPrefix(c.Privacy.MasterKey, "env:") {
+		abs(&c.Privacy.MasterKey)
+	}
 	own := func(p *string) { // a map that is no name is a file's path
 		if strings.ContainsAny(*p, "./") {
 			abs(p)

@@ -21,6 +21,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := rootCmd().ExecuteContext(ctx)
 	stop()
+	if code, ok := exitOf(err); ok {
+		os.Exit(code)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sluice: "+err.Error())
 		os.Exit(exitCode(err))
@@ -44,8 +47,8 @@ there, and keeps the books.
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
-		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd())
+	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
+		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd(), gpuCmd())
 	checkArguments(root)
 	return root
 }

@@ -32,7 +32,7 @@ func realParts(c *config.Config) (*parts, error) {
 		clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
 		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {},
 	}
-	p.telemetry = c.Telemetry
+	p.telemetry, p.privacy = c.Telemetry, c.Privacy
 	s := c.Site
 	p.options = site.Options{
 		Name: s.Name, Mode: s.Mode, Control: controlled(s),
@@ -48,7 +48,8 @@ func realParts(c *config.Config) (*parts, error) {
 		f.close()
 		return nil, err
 	}
-	p.close = f.close
+	gpus := p.close
+	p.close = func() { gpus(); f.close() }
 	if b := f.brokers[c.Publish.Device]; b != nil {
 		p.background = func(ctx context.Context, r *running) {
 			announce(ctx, b, c.Publish.Prefix, c.Publish.Every.Duration(), r.site.Status, r.log)
@@ -105,16 +106,25 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 		}
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner, Outlet: outlet})
 	}
-	real, err := process.New(process.Config{})
-	if err != nil {
-		return err
-	}
-	p.executors["process"] = real
+	var executor process.Config
 	for i, h := range c.Hosts {
-		if !h.Here() {
-			continue // virtual ones stand in backtests and plans
+		if !h.Here() { // virtual ones stand in backtests and plans
+			continue
+		}
+		var g *hostGPUs
+		if h.GPUs == "auto" {
+			if g, err = p.addGPUs(c, h); err != nil {
+				return err
+			}
+			if g == nil {
+				continue
+			}
+			executor.GPUs = runGPUs{g}
 		}
 		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		if g != nil {
+			g.describe(&local, sluice.Watts(h.SlotPower))
+		}
 		if c.HasContainers(i) {
 			if err := p.addContainers(h, &local); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
@@ -122,6 +132,11 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 		}
 		p.addHost(h, local)
 	}
+	real, err := process.New(executor)
+	if err != nil {
+		return err
+	}
+	p.executors["process"] = real
 	specs, err := feedSpecs(c, f)
 	if err != nil {
 		return err

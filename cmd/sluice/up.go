@@ -87,6 +87,7 @@ type parts struct {
 	usdPer   float64
 	// telemetry is what is kept of the readings.
 	telemetry config.Telemetry
+	privacy   config.Privacy
 	tick      time.Duration // wall time of a turn
 	poll      time.Duration // wall time of a sweep over all machines
 	banner    string
@@ -94,7 +95,9 @@ type parts struct {
 	containers string
 	// background runs with the site until ctx ends: feeding it virtual work.
 	background func(ctx context.Context, s *running)
-	attach     func(s *running) error // once the compute service is there
+	attach     func(s *running) error                     // once the compute service is there
+	prepare    []func(dir string, log *slog.Logger) error // before it, with the data folder
+	alongside  []func(ctx context.Context, s *running)    // as background
 	close      func()
 }
 
@@ -108,6 +111,7 @@ type running struct {
 	jobs    *compute.Service
 	outlook *outlook
 	db      *store.DB
+	clients *clients
 	records *recorder // nil: none
 	log     *slog.Logger
 }
@@ -252,15 +256,25 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
+	for _, prepare := range p.prepare {
+		if err := prepare(db.Dir(), log); err != nil {
+			return nil, err
+		}
+	}
+	now := p.clock.Now()
+	var err error
+	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
+		return nil, err
+	}
 	r.jobs = compute.New(compute.Config{
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
-		Now: p.clock.Now, OnChange: func(j compute.Job) {
+		Tenants: residents{r.clients.tenants}, Vault: r.clients.vault, Placements: r.clients.placements,
+		Now: p.clock.Now, Price: p.rateOf, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
 		},
 	})
-	now := p.clock.Now()
 	if err := r.jobs.Recover(ctx, now); err != nil {
 		return nil, err
 	}
@@ -296,8 +310,10 @@ func (r *running) serve(ctx context.Context, l net.Listener, token string, out i
 		page = nil
 	}
 	defer r.records.close()
+	defer r.clients.close()
+	desk := jobDesk{r}
 	srv, err := server.New(server.Options{
-		Site: r.site, Jobs: jobDesk{r}, Books: books{r.db}, Backup: r.db.Backup,
+		Site: r.site, Jobs: desk, JobData: desk, Offers: desk.offers, Tenants: r.clients.tenants, RotateVault: r.clients.vault.Rotate, Books: books{r.db}, Backup: r.db.Backup,
 		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log,
 		Query: r.records.handler(), Figures: r.records.figures(),
 	})
@@ -342,6 +358,7 @@ func (r *running) loops(ctx context.Context) {
 		func(ctx context.Context) { every(ctx, time.Second, func() { r.refreshFeeds(ctx) }) },
 		func(ctx context.Context) { r.outlook.run(ctx, p.clock.Now) },
 		func(ctx context.Context) { every(ctx, 5*time.Second, func() { r.syncJobs(ctx) }) },
+		r.tend,
 	)
 	if p.options.Webhook != "" {
 		tasks = append(tasks, func(ctx context.Context) { sendAlarms(ctx, r.site, p.options.Webhook, p.options.Name, r.log) })
@@ -351,6 +368,9 @@ func (r *running) loops(ctx context.Context) {
 	}
 	if p.background != nil {
 		tasks = append(tasks, func(ctx context.Context) { p.background(ctx, r) })
+	}
+	for _, f := range p.alongside {
+		tasks = append(tasks, func(ctx context.Context) { f(ctx, r) })
 	}
 	end := make(chan struct{})
 	for _, t := range tasks {
