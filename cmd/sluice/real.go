@@ -126,7 +126,7 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
 		if c.HasContainers(i) {
-			if err := p.addContainers(h, &local); err != nil {
+			if err := p.addContainers(h, &local, g); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
