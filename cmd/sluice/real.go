@@ -157,9 +157,10 @@ func (p *parts) addHosts(c *config.Config) error {
 			continue
 		}
 		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		var g *hostGPUs
 		if h.GPUs == "auto" {
-			g, err := p.addGPUs(c, h)
-			if err != nil {
+			var err error
+			if g, err = p.addGPUs(c, h); err != nil {
 				return err
 			}
 			if g == nil {
@@ -169,7 +170,7 @@ func (p *parts) addHosts(c *config.Config) error {
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
 		if c.HasContainers(i) {
-			if err := p.addContainers(h, &local); err != nil {
+			if err := p.addContainers(h, &local, g); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}

@@ -51,7 +51,11 @@ func (x *Executor) awaitEnd(dir string, w *watch) (compute.Exit, error) {
 	}
 	m := &minder{x: x, dir: dir, run: r, watch: w}
 	exit := m.mind()
+	x.leaveGPUs(dir, r, exit.At, &exit.Used)
 	m.finish(exit)
+	if x.cfg.Holds != nil && len(r.GPUs) > 0 {
+		x.cfg.Holds.Forget(holdOf(dir))
+	}
 	return exit, nil
 }
 
@@ -225,9 +229,7 @@ func (m *minder) ended() compute.Exit {
 		m.add(m.bounded(told.Usage, s))
 		oom = oom || told.oomKills > 0
 	}
-	// Podman writes the start down after it, the end by the clock of another: they
-	// may cross.
-	m.used.Seconds = max(0, s.finished.Sub(s.started).Seconds())
+	m.used.Seconds = max(0, s.finished.Sub(begun(m.dir, s)).Seconds())
 	if n, err := diskUsed(context.Background(), m.run.Folders); err == nil {
 		m.used.DiskBytes = n
 	}
@@ -249,13 +251,22 @@ func (m *minder) ended() compute.Exit {
 	return e
 }
 
+// begun is when the run took up its units. Podman writes the start down some time
+// after it.
+func begun(dir string, s state) time.Time {
+	if info, err := os.Stat(filepath.Join(dir, startedFile)); err == nil && info.ModTime().Before(s.started) {
+		return info.ModTime()
+	}
+	return s.started
+}
+
 // bounded keeps what the job could have written itself within what is possible.
 func (m *minder) bounded(u compute.Usage, s state) compute.Usage {
 	cpus := m.run.CPUs
 	if cpus == 0 {
 		cpus = float64(numCPU())
 	}
-	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(s.started).Seconds())+0.1)
+	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(begun(m.dir, s)).Seconds())+0.1)
 	if m.run.Memory > 0 {
 		u.MemPeak = min(u.MemPeak, m.run.Memory)
 	} else if m.used.MemPeak > 0 {
