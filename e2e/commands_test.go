@@ -12,13 +12,15 @@ import (
 	"time"
 )
 
-// Bad input for the optimiser is one line that names the field, status 2.
-func TestDispatchSolve(t *testing.T) {
-	const good = `{"start":"2026-01-01T00:00:00Z","step_minutes":5,"intervals":2,"price_usd_per_mwh":[40,50],
+// goodProblem is one that the optimiser solves.
+const goodProblem = `{"start":"2026-01-01T00:00:00Z","step_minutes":5,"intervals":2,"price_usd_per_mwh":[40,50],
 		"nodes":[{"name":"site","parent":null,"limit_kw":100}],
 		"classes":[{"name":"m","node":"site","count":3,"initial":{"sleep":3},
 			"modes":[{"name":"sleep","power_kw":0,"usd_per_hour":0,"min_intervals":1},{"name":"mine","power_kw":3,"usd_per_hour":1,"min_intervals":1}],
 			"switches":[]}],"jobs":[]}`
+
+// Bad input for the optimiser is one line that names the field, status 2.
+func TestDispatchSolve(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "in.json")
 	solve := func(text string) result {
@@ -28,12 +30,12 @@ func TestDispatchSolve(t *testing.T) {
 		}
 		return run(t, "dispatch", "solve", file)
 	}
-	r := solve(good)
+	r := solve(goodProblem)
 	var plan map[string]any
 	if err := json.Unmarshal([]byte(r.out), &plan); r.status != 0 || err != nil {
 		t.Fatalf("a good problem: status %d, %v\n%s", r.status, err, r.err)
 	}
-	if again := solve(good); again.out != r.out {
+	if again := solve(goodProblem); again.out != r.out {
 		t.Error("the same problem has two plans")
 	}
 	for _, c := range []struct{ from, to, field string }{
@@ -47,10 +49,10 @@ func TestDispatchSolve(t *testing.T) {
 		{`"initial":{"sleep":3}`, `"initial":{"sleep":2}`, "initial"},
 		{`"jobs":[]}`, `"jobs":[]`, "JSON"},
 	} {
-		if !strings.Contains(good, c.from) {
+		if !strings.Contains(goodProblem, c.from) {
 			t.Fatalf("%s is not in the problem", c.from)
 		}
-		r := solve(strings.Replace(good, c.from, c.to, 1))
+		r := solve(strings.Replace(goodProblem, c.from, c.to, 1))
 		if r.status != 2 || strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, c.field) || r.out != "" {
 			t.Errorf("%s: status %d, stdout %q, stderr %q", c.to, r.status, r.out, r.err)
 		}
@@ -137,7 +139,13 @@ func TestJSON(t *testing.T) {
 		}
 		return err
 	})
+	problem := filepath.Join(t.TempDir(), "in.json")
+	if err := os.WriteFile(problem, []byte(goodProblem), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string][]string{
+		"dispatch solve": {problem},
+		"job check":      s.on(task),
 		"job files":      s.on(done),
 		"job wipe":       s.on(done),
 		"job wipes":      s.on(),
