@@ -163,6 +163,7 @@ func TestJSON(t *testing.T) {
 		"status":         s.on(),
 		"curtail":        s.on("--limit", "12MW", "--for", "10m", "--preview"),
 		"curtail list":   s.on(),
+		"job check":      s.on(task),
 		"job submit":     s.on(task),
 		"job list":       s.on(),
 		"job show":       s.on(js[0].ID),

@@ -48,14 +48,15 @@ func realParts(c *config.Config) (*parts, error) {
 		f.close()
 		return nil, err
 	}
-	p.close = f.close
+	gpus := p.close
+	p.close = func() { gpus(); f.close() }
 	if b := f.brokers[c.Publish.Device]; b != nil {
 		p.background = func(ctx context.Context, r *running) {
 			announce(ctx, b, c.Publish.Prefix, c.Publish.Every.Duration(), r.site.Status, r.log)
 		}
 	}
 	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
-		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
+		len(p.options.Miners), len(p.options.Classes), len(p.hosts), p.containers+observeNote(s))
 	return p, nil
 }
 
@@ -105,16 +106,9 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 		}
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner, Outlet: outlet})
 	}
-	for _, h := range c.Hosts {
-		if h.Driver == "local" { // virtual ones stand in backtests and plans
-			p.addHost(h)
-		}
-	}
-	real, err := process.New(process.Config{})
-	if err != nil {
+	if err := p.addHosts(c); err != nil {
 		return err
 	}
-	p.executors["process"] = real
 	specs, err := feedSpecs(c, f)
 	if err != nil {
 		return err
@@ -154,10 +148,44 @@ func controlled(s config.Site) func(string) bool {
 	}
 }
 
+// addHosts makes the hosts of this machine and what runs jobs on them. Virtual ones
+// stand in backtests and plans.
+func (p *parts) addHosts(c *config.Config) error {
+	var executor process.Config
+	for i, h := range c.Hosts {
+		if !h.Here() {
+			continue
+		}
+		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		if h.GPUs == "auto" {
+			g, err := p.addGPUs(c, h)
+			if err != nil {
+				return err
+			}
+			if g == nil {
+				continue
+			}
+			executor.GPUs = runGPUs{g}
+			g.describe(&local, sluice.Watts(h.SlotPower))
+		}
+		if c.HasContainers(i) {
+			if err := p.addContainers(h, &local); err != nil {
+				return fmt.Errorf("host %s: %w", h.Name, err)
+			}
+		}
+		p.addHost(h, local)
+	}
+	real, err := process.New(executor)
+	if err != nil {
+		return err
+	}
+	p.executors["process"] = real
+	return nil
+}
+
 // addHost makes a class of its own of each real host: their CPUs are not
 // interchangeable.
-func (p *parts) addHost(h config.Host) {
-	local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+func (p *parts) addHost(h config.Host, local compute.Host) {
 	p.hosts = append(p.hosts, local)
 	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
 	p.options.Hosts = append(p.options.Hosts, site.HostClass{

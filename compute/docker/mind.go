@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice"
 	"sluice/compute"
 )
 
@@ -289,17 +290,30 @@ func (x *Executor) sweep(dir string, r run) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	e, err := x.engine(ctx, r.Isolation)
-	for try := 0; err == nil && try < 5; try++ {
+	if err != nil {
+		return
+	}
+	// Under load Podman finds a container's mounts busy for a while.
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		if err = e.remove(ctx, r.Container); err == nil {
-			_ = os.Remove(filepath.Join(dir, startedFile))
-			_ = os.Remove(filepath.Join(dir, engineLog))
-			_ = os.RemoveAll(filepath.Join(dir, boxDir))
-			_ = os.RemoveAll(filepath.Join(dir, outDir))
-			_ = os.RemoveAll(filepath.Join(dir, controlDir))
+			err = e.dropGang(ctx, dir, r.Gang)
+		}
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if sluice.KindOf(err) == sluice.Unavailable {
 			return
 		}
-		<-time.After(200 * time.Millisecond)
-		err = nil
+	}
+	_ = os.Remove(filepath.Join(dir, startedFile))
+	_ = os.Remove(filepath.Join(dir, engineLog))
+	for _, d := range []string{boxDir, outDir, controlDir} {
+		_ = os.RemoveAll(filepath.Join(dir, d))
 	}
 }
 

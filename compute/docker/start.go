@@ -92,7 +92,7 @@ func (x *Executor) startHeld(ctx context.Context, dir string, spec compute.RunSp
 		// Nothing of it is left, and it may be tried again.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		if rerr := e.remove(clean, name); rerr != nil {
+		if rerr := errors.Join(e.remove(clean, name), e.dropGang(clean, dir, r.Gang)); rerr != nil {
 			err = errors.Join(err, rerr)
 		} else {
 			_ = os.Remove(filepath.Join(dir, startedFile))
@@ -173,7 +173,7 @@ func (x *Executor) newRun(dir, name string, spec compute.RunSpec) run {
 	r := run{
 		RunID: spec.RunID, Host: spec.Host, Container: name, Image: spec.Image, Isolation: spec.Isolation,
 		Log: spec.Log, LogLimit: x.cfg.LogLimit, SetupDone: spec.SetupDone, Memory: spec.MemoryLimit,
-		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Boot: bootID(),
+		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Gang: gangNet(dir, spec), Boot: bootID(),
 	}
 	if r.Image == "" {
 		r.Image = x.cfg.Image
@@ -223,10 +223,18 @@ func (x *Executor) create(ctx context.Context, e *engine, dir string, r run, spe
 		return err
 	}
 	p := x.plan(e, dir, r, spec, img, devices, nodes)
-	if e.podman {
-		return e.createPodman(ctx, p)
+	if r.Gang != "" {
+		lock, err := lockGang(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close() // the node is there then, and keeps the network
+		if err := e.makeGang(ctx, r.Gang, p); err != nil {
+			return err
+		}
+		p.network, p.labels[gangLabel] = "container:"+r.Gang, r.Gang
 	}
-	return e.createDocker(ctx, p)
+	return e.create(ctx, p)
 }
 
 func limits(r run) string {
