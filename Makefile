@@ -25,7 +25,7 @@ ui/dist/index.html: $(UI_SRC)
 
 .PHONY: test
 test: ui ## install what the tests need and run everything
-	@scripts/need gcc hledger chromium python3-scipy python3-pymodbus snmpsim mosquitto nut-server
+	@scripts/need gcc hledger chromium python3-scipy python3-torch python3-pymodbus snmpsim mosquitto nut-server
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 	$(GO) test -timeout 20m ./forecast

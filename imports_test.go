@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"ledger":    {"."},
 	"device":    {"."},
 	"feed":      {"."},
-	"compute":   {"."},
+	"compute":   {".", "compute/placement"},
 	"config":    {".", "feed"},
 	"site":      {".", "compute", "device", "dispatch", "feed", "ledger"},
 	"history":   {".", "feed"},
@@ -42,14 +42,15 @@ var mayImport = map[string][]string{
 	"broker":   {".", "device"},
 	"device/…": {".", "broker", "device", "device/cgminer", "device/mapfile"},
 	// Dialects are data; hooks.go lists the drivers in Go that some of them need.
-	"device/dialect": {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
-	"feed/…":         {".", "broker", "feed"},
-	"forecast/…":     {}, // a learner of numbers: it knows nothing of prices
-	"compute/…":      {".", "compute"},
-	"sim/hosts":      {".", "compute"},
-	"sim/replay":     {".", "feed"},
-	"examples/…":     {},
-	"cmd/sluice":     {"…"}, // the only place that names concrete ones
+	"device/dialect":    {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
+	"feed/…":            {".", "broker", "feed"},
+	"forecast/…":        {}, // a learner of numbers: it knows nothing of prices
+	"compute/…":         {".", "compute"},
+	"compute/placement": {"."}, // what is free and what is asked: it knows nothing of jobs
+	"sim/hosts":         {".", "compute"},
+	"sim/replay":        {".", "feed"},
+	"examples/…":        {},
+	"cmd/sluice":        {"…"}, // the only place that names concrete ones
 }
 
 // outside holds which packages may import from outside the module and the

@@ -77,7 +77,7 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 		return errs
 	}
 	err := s.changing(ctx, func() func() {
-		rooms := s.rooms()
+		var f *floor
 		for i, o := range orders {
 			if o.Action == ActPreempt {
 				continue
@@ -87,23 +87,28 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 				continue
 			}
 			e := s.jobs[o.ID]
-			var h Host
-			if h, errs[i] = s.startable(e, o.ID, rooms); errs[i] != nil {
+			if f == nil {
+				f = s.floor()
+			}
+			var places []place
+			if places, errs[i] = s.startable(now, e, o.ID, f); errs[i] != nil {
 				continue
 			}
 			old[e], at[e] = e.Record, i
 			t := now.UTC()
-			e.Job.State, e.Job.Why, e.Job.Host = Starting, o.Why, h.Name
+			e.Job.State, e.Job.Why, e.After, e.Job.Held = Starting, o.Why, "", ""
 			e.Job.Runs++
 			e.Job.RunID = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs)
-			e.Job.StartedAt, e.Job.PowerW = &t, h.power(e.Job.Units)
-			e.Executor, e.Handle, e.After, e.stopping, e.live = h.Executor, "", "", false, Usage{}
+			e.Job.StartedAt, e.Job.Isolation = &t, places[0].isolation
+			e.setNodes(places, e.Job.RunID)
+			e.stopAt, e.runningAt, e.cut = time.Time{}, time.Time{}, false
 			s.touch(e)
 			start = append(start, e)
 		}
 		return func() {
 			for e, rec := range old {
 				e.Record = rec
+				e.live, e.stopping = nil, nil
 				s.touch(e)
 			}
 		}
@@ -118,17 +123,20 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 	return errs
 }
 
-// startable checks one start and places it. Callers hold mu.
-func (s *Service) startable(e *entry, id string, rooms []room) (Host, error) {
+// startable checks one start and finds its places. Callers hold mu.
+func (s *Service) startable(now time.Time, e *entry, id string, f *floor) ([]place, error) {
 	switch {
 	case e == nil:
-		return Host{}, notFound(id)
+		return nil, notFound(id)
 	case s.closing:
-		return Host{}, sluice.Errorf(sluice.Conflict, "", "job %s: the site is shutting down", id)
+		return nil, sluice.Errorf(sluice.Conflict, "", "job %s: the site is shutting down", id)
 	case e.Job.State != Queued:
-		return Host{}, sluice.Errorf(sluice.Conflict, "", "job %s is %s, only a queued job starts", id, e.Job.State)
+		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is %s, only a queued job starts", id, e.Job.State)
 	}
-	return s.place(e, rooms)
+	if why := s.holds(e); why != "" {
+		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is held: %s", id, why)
+	}
+	return s.place(now, e, f)
 }
 
 // preempt marks a job as stopping. It returns nil without an error where it

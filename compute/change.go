@@ -28,7 +28,7 @@ func (s *Service) changing(ctx context.Context, mutate func() (undo func())) err
 	if s.cfg.OnChange != nil {
 		for _, id := range s.touched {
 			if e := s.jobs[id]; e != nil {
-				s.changes = append(s.changes, e.view())
+				s.changes = append(s.changes, s.view(e))
 			}
 		}
 	}
@@ -43,12 +43,22 @@ func (s *Service) changing(ctx context.Context, mutate func() (undo func())) err
 func (s *Service) touch(e *entry) {
 	s.dirty[e.Job.ID] = true
 	s.touched = append(s.touched, e.Job.ID)
+	if e.Job.State.Ended() {
+		delete(s.open, e.Job.ID)
+	} else {
+		s.open[e.Job.ID] = e
+	}
 	switch e.Job.State {
 	case Starting, Running, Stopping:
 		s.active[e.Job.ID] = e
 	default:
 		delete(s.active, e.Job.ID)
 		s.idle.Broadcast()
+	}
+	if s.active[e.Job.ID] != nil || e.owes() {
+		s.unbilled[e.Job.ID] = e
+	} else {
+		delete(s.unbilled, e.Job.ID)
 	}
 }
 

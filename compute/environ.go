@@ -1,16 +1,15 @@
 package compute
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"time"
+	"strings"
 )
 
-// environ is the whole environment of a run on a real host: nothing of the
-// server's own. SkyPilot's names are those that its tasks find there.
+// environ is the whole environment of a run on a real host but for its secrets:
+// nothing of the server's own. SkyPilot's names are those that its tasks find there.
 func (s *Service) environ(r Record, spec RunSpec) []string {
 	env := []string{
 		"PATH=" + s.cfg.Path,
@@ -20,31 +19,39 @@ func (s *Service) environ(r Record, spec RunSpec) []string {
 	for _, k := range slices.Sorted(maps.Keys(r.Task.Envs)) {
 		env = append(env, k+"="+r.Task.Envs[k])
 	}
-	return append(env,
+	addresses := make([]string, len(r.Nodes))
+	for i, n := range r.Nodes {
+		addresses[i] = cmp.Or(s.hosts[n.Host].Address, "127.0.0.1")
+	}
+	env = append(env,
 		"SLUICE_JOB_ID="+r.Job.ID,
 		"SLUICE_RUN_ID="+spec.RunID,
 		"SLUICE_CHECKPOINT_DIR="+spec.CheckpointDir,
+		fmt.Sprintf("SLUICE_NOTICE_SECONDS=%.0f", s.noticeOf(r.Task).Seconds()),
 		"SKYPILOT_TASK_ID=sluice-"+r.Job.ID,
-		"SKYPILOT_NUM_NODES=1",
-		"SKYPILOT_NODE_RANK=0",
-		"SKYPILOT_NODE_IPS=127.0.0.1",
+		fmt.Sprintf("SKYPILOT_NUM_NODES=%d", len(r.Nodes)),
+		fmt.Sprintf("SKYPILOT_NODE_RANK=%d", spec.Rank),
+		"SKYPILOT_NODE_IPS="+strings.Join(addresses, "\n"),
 		fmt.Sprintf("SKYPILOT_NUM_GPUS_PER_NODE=%d", r.Task.Resources.GPUs),
 	)
+	if spec.Control != "" {
+		env = append(env, "SLUICE_CONTROL="+spec.Control)
+	}
+	for _, v := range r.Task.Volumes {
+		env = append(env, "SLUICE_VOLUME_"+varName(v.Source)+"="+s.volumeDir(r.Job.Tenant, v.Source))
+	}
+	return env
 }
 
-// newest returns when the newest file below dir was written, zero when there
-// is none. It looks at no more than 10,000 entries.
-func newest(dir string) time.Time {
-	var t time.Time
-	left := 10_000
-	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if left--; err != nil || left < 0 {
-			return filepath.SkipAll
+// varName is a name as a variable's: capitals, digits and _.
+func varName(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
 		}
-		if info, err := d.Info(); err == nil && d.Type().IsRegular() && info.ModTime().After(t) {
-			t = info.ModTime()
-		}
-		return nil
-	})
-	return t
+		return '_'
+	}, s)
 }

@@ -90,6 +90,8 @@ type Exit struct {
 	At      time.Time
 	Why     string // for a person, empty where Code says it all
 	Used    Usage  // over the whole run; zero when it is lost
+
+	NeverRan bool `json:",omitempty"` // set by the Service: it failed to start
 }
 
 // Usage is what a run has used so far.

@@ -45,14 +45,15 @@ var errDisk = errors.New("the disk is full")
 // world is a service over a real database, virtual hosts in stepped time and
 // this machine. Restart makes a new service over the same data, as after a kill.
 type world struct {
-	t      testing.TB
-	dir    string
-	db     *store.DB
-	virt   *hosts.Executor
-	proc   *process.Executor
-	svc    *compute.Service
-	hosts  []compute.Host
-	closed bool
+	t       testing.TB
+	dir     string
+	db      *store.DB
+	virt    *hosts.Executor
+	proc    *process.Executor
+	svc     *compute.Service
+	hosts   []compute.Host
+	closed  bool
+	tenants tenants // nil: everybody is trusted
 
 	mu      sync.Mutex
 	now     time.Time
@@ -107,7 +108,12 @@ func (w *world) restart() {
 	if w.proc, err = process.New(process.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
+	var who compute.Tenants
+	if w.tenants != nil {
+		who = w.tenants
+	}
 	w.svc = compute.New(compute.Config{
+		Tenants: who, Decisions: true,
 		Hosts:     w.hosts,
 		Executors: map[string]compute.Executor{"virtual": w.virt, "process": w.proc},
 		Store:     w, Dir: w.dir, Now: w.Now, Grace: 20 * time.Second, Path: os.Getenv("PATH"),
@@ -209,6 +215,12 @@ func (w *world) appears(id, name string) string {
 	w.until(name+" appears", func() bool { b, _ = os.ReadFile(path); return len(b) > 0 })
 	return string(b)
 }
+
+// tenants is a compute.Tenants that nothing was posted to.
+type tenants map[string]compute.Tenant
+
+func (t tenants) Tenant(name string) (compute.Tenant, bool) { x, ok := t[name]; return x, ok }
+func (t tenants) Spent(string) sluice.Money                 { return 0 }
 
 func gpuHost(name string) compute.Host {
 	return compute.Host{Name: name, Class: "a100", Executor: "virtual", Units: 8, GPUModel: "A100", IdleW: 900, UnitW: 400}

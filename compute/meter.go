@@ -25,6 +25,8 @@ type Use struct {
 	ToUnitMS      int64   // and after this Use
 	UnitSeconds   float64 // the difference
 	Amount        sluice.Money
+	Credited      sluice.Money // before
+	Credit        sluice.Money // given back for notice that was cut short
 }
 
 // Meter returns what was used and not yet billed, by job. Usage is in the time
@@ -35,9 +37,10 @@ func (s *Service) Meter(now time.Time) []Use {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Use
-	for _, e := range s.jobs {
-		to := e.UsedMS + unitMS(e.live.Seconds, e.Job.Units)
-		if to <= e.BilledMS {
+	for _, e := range s.unbilled {
+		to := e.UsedMS + e.liveMS()
+		to = max(to, e.BilledMS)
+		if to == e.BilledMS && e.Job.CreditUSD == e.CreditedUSD {
 			continue
 		}
 		j := e.Job
@@ -45,7 +48,8 @@ func (s *Service) Meter(now time.Time) []Use {
 			JobID: j.ID, Tenant: j.Tenant, Name: j.Name, Class: j.Class, Host: j.Host, Units: j.Units,
 			Virtual: j.Virtual, Interruptible: j.Interruptible, RateUSDHour: j.RateUSDHour,
 			FromUnitMS: e.BilledMS, ToUnitMS: to, UnitSeconds: float64(to-e.BilledMS) / 1000,
-			Amount: price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			Amount:   price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			Credited: e.CreditedUSD, Credit: j.CreditUSD - e.CreditedUSD,
 		})
 	}
 	slices.SortFunc(out, func(a, b Use) int { return cmp.Compare(jobNumber(a.JobID), jobNumber(b.JobID)) })
@@ -67,6 +71,8 @@ func (s *Service) Billed(uses []Use) {
 		if e := s.jobs[u.JobID]; e != nil && e.BilledMS == u.FromUnitMS {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
+			e.CreditedUSD += u.Credit
+			s.share(u.Tenant, u.UnitSeconds)
 			s.reconcile(e)
 		}
 	}
@@ -76,11 +82,18 @@ func (s *Service) Billed(uses []Use) {
 // its end and the record of its end was metered a few milliseconds too long, in
 // which it held its units still. Callers hold mu.
 func (s *Service) reconcile(e *entry) {
-	if _, active := s.active[e.Job.ID]; !active && e.UsedMS < e.BilledMS {
+	_, active := s.active[e.Job.ID]
+	if !active && e.UsedMS < e.BilledMS {
 		e.UsedMS = e.BilledMS
 		s.dirty[e.Job.ID] = true
 	}
+	if !active && !e.owes() {
+		delete(s.unbilled, e.Job.ID)
+	}
 }
+
+// owes says whether something of an ended job is not posted yet.
+func (e *entry) owes() bool { return e.UsedMS > e.BilledMS || e.Job.CreditUSD > e.CreditedUSD }
 
 // refresh reads what the runs use now.
 func (s *Service) refresh() {
@@ -96,32 +109,56 @@ func (s *Service) refresh() {
 }
 
 func (s *Service) refreshOne(e *entry) {
+	type node struct {
+		rank int
+		run  string
+		x    Executor
+		h    Handle
+	}
+	var few [1]node
+	todo := few[:0]
 	s.mu.Lock()
-	x, h, run, virtual := s.cfg.Executors[e.Executor], e.Handle, e.Job.RunID, e.Job.Virtual
-	dir := e.checkpointDir(s)
-	s.mu.Unlock()
-	if x == nil || h == "" {
-		return
-	}
-	u, err := x.Usage(context.WithoutCancel(s.ctx), h)
-	var saved time.Time
-	if !virtual {
-		saved = newest(dir)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e.Job.RunID != run || e.Handle != h || e.Job.State.Ended() || e.Job.State == Queued {
-		return
-	}
-	if err == nil && u.Seconds >= e.live.Seconds { // never backwards, whatever the clock does
-		e.live = u
-	}
-	if saved.After(e.checkpoint) {
-		// Files are dated in wall time, jobs in site time: the stamp is when it
-		// was first seen.
-		now := s.cfg.Now().UTC()
-		if e.checkpoint = saved; e.Job.CheckpointAt == nil || e.Job.Runs > 0 {
-			e.Job.CheckpointAt = &now
+	for i := range e.Nodes {
+		n := &e.Nodes[i]
+		if x := s.cfg.Executors[n.Executor]; x != nil && n.Handle != "" && n.Exit == nil {
+			todo = append(todo, node{i, n.RunID, x, n.Handle})
 		}
 	}
+	virtual := e.Job.Virtual
+	s.mu.Unlock()
+	for _, n := range todo {
+		u, err := n.x.Usage(context.WithoutCancel(s.ctx), n.h)
+		if err != nil {
+			continue
+		}
+		s.mu.Lock()
+		// Never backwards, whatever the clock does.
+		if e.nodeOf(n.run) == n.rank && e.Nodes[n.rank].Exit == nil && u.Seconds >= e.live[n.rank].Seconds {
+			e.live[n.rank] = u
+		}
+		s.mu.Unlock()
+	}
+	if !virtual && len(todo) > 0 {
+		s.lookForCheckpoint(e, false)
+	}
+}
+
+// energy is what a node has used: by its readings, else by what its host is said
+// to draw for each unit.
+func (s *Service) energy(e *entry, rank int, u Usage) (wh float64, estimated bool) {
+	if u.EnergyWh > 0 {
+		return u.EnergyWh, false
+	}
+	n := e.Nodes[rank]
+	h := s.hosts[n.Host]
+	return float64(h.power(n.Units)) * u.Seconds / 3600, h.UnitW > 0 && u.Seconds > 0
+}
+
+// addEnergy adds what an ended node has used, and what its folders held for as
+// long as it ran. Callers hold mu.
+func (s *Service) addEnergy(e *entry, rank int, u Usage) {
+	wh, estimated := s.energy(e, rank, u)
+	e.Job.EnergyWh += wh
+	e.Job.EnergyEstimated = e.Job.EnergyEstimated || estimated
+	e.Job.StorageGBHours += float64(u.DiskBytes) / 1e9 * u.Seconds / 3600
 }

@@ -26,28 +26,29 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("recover jobs: %w", err)
 	}
-	var again, attach []*entry
+	var again []*entry
 	s.mu.Lock()
 	if s.ready {
 		s.mu.Unlock()
 		return sluice.Errorf(sluice.Conflict, "", "recover jobs: done already")
 	}
 	for _, r := range recs {
-		e := &entry{Record: r}
-		s.jobs[r.Job.ID] = e
-		if r.Key != "" {
-			s.keys[r.Job.Tenant+"\x00"+r.Key] = r.Job.ID
+		e := &entry{Record: r, number: jobNumber(r.Job.ID), live: make([]Usage, len(r.Nodes)), stopping: make([]bool, len(r.Nodes))}
+		s.add(e)
+		if !r.Job.State.Ended() {
+			s.open[r.Job.ID] = e
+		}
+		if e.owes() {
+			s.unbilled[r.Job.ID] = e
 		}
 		s.last = max(s.last, jobNumber(r.Job.ID))
 		switch r.Job.State {
 		case Starting, Running, Stopping:
 			s.active[r.Job.ID] = e
-			if r.Handle == "" {
-				again = append(again, e)
-			} else {
-				attach = append(attach, e)
-			}
+			s.unbilled[r.Job.ID] = e
+			again = append(again, e)
 		}
+		s.seedShare(r, now)
 		s.reconcile(e)
 	}
 	// A folder without a job is left of a submission that never was durable;
@@ -58,47 +59,57 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 	}
 	s.ready = true
 	s.mu.Unlock()
-	s.launch(ctx, again)
-	for _, e := range attach {
+	for _, e := range again {
 		s.reattach(ctx, e)
 	}
+	s.launch(ctx, again)
 	return nil
 }
 
+// reattach takes up the nodes that had been started.
 func (s *Service) reattach(ctx context.Context, e *entry) {
 	s.mu.Lock()
-	rec := e.Record
+	nodes := append([]NodeRun(nil), e.Nodes...)
+	stopping := e.Job.State == Stopping
+	if e.Job.State == Running {
+		e.runningAt = time.Now() // at the latest
+	}
 	s.mu.Unlock()
-	run := rec.Job.RunID
-	x := s.cfg.Executors[rec.Executor]
-	err := errUnknownExecutor
-	if x != nil {
-		err = x.Attach(ctx, rec.Handle)
+	for _, n := range nodes {
+		if n.Handle == "" || n.Exit != nil {
+			continue
+		}
+		x := s.cfg.Executors[n.Executor]
+		err := errUnknownExecutor
+		if x != nil {
+			err = x.Attach(ctx, n.Handle)
+		}
+		if err != nil {
+			s.ended(e, n.RunID, Exit{Code: -1, Lost: true, At: s.cfg.Now(), Why: err.Error()}, false)
+			continue
+		}
+		s.listen(e, n.RunID, s.controlPath(n.RunID))
+		if a, ok := x.(Async); ok {
+			s.watch(a, e, n.RunID, n.Handle)
+		} else {
+			s.spawn(func() { s.await(x, e, n.RunID, n.Handle) })
+		}
 	}
-	if err != nil {
-		s.ended(e, run, Exit{Code: -1, Lost: true, Why: err.Error()}, false)
-		return
-	}
-	if a, ok := x.(Async); ok {
-		s.watch(a, e, run, rec.Handle)
-	} else {
-		s.spawn(func() { s.await(x, e, run, rec.Handle) })
-	}
-	if rec.Job.State == Stopping {
+	if stopping {
 		s.stop(e)
 	}
 }
 
 // Shutdown ends the Service in order: processes get the grace to checkpoint and
 // are Queued again, to go on at the next start; virtual runs just go on in site
-// time. It returns when all of them have ended or ctx has.
+// time, and what runs on other machines goes on there. It returns when all of them have ended or ctx has.
 func (s *Service) Shutdown(ctx context.Context) error {
 	var orders []Order
 	s.mu.Lock()
 	s.closing = true
 	for id, e := range s.active {
-		if !e.Job.Virtual && e.Job.State != Stopping {
-			orders = append(orders, Order{id, ActPreempt, "the site shuts down"})
+		if s.dies(e) && e.Job.State != Stopping {
+			orders = append(orders, Order{ID: id, Action: ActPreempt, Why: "the site shuts down"})
 		}
 	}
 	s.mu.Unlock()
@@ -110,7 +121,7 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	for {
 		left = 0
 		for _, e := range s.active {
-			if !e.Job.Virtual {
+			if s.dies(e) {
 				left++
 			}
 		}
@@ -129,11 +140,26 @@ func (s *Service) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// dies says whether a run ends when this machine goes down: not a virtual one, and
+// not one of other machines alone. Callers hold mu.
+func (s *Service) dies(e *entry) bool {
+	for i := range e.Nodes {
+		if !s.hosts[e.Nodes[i].Host].Remote {
+			return !e.Job.Virtual
+		}
+	}
+	return false
+}
+
 // Close lets go of the runs, which go on, and ends the Service's goroutines.
 func (s *Service) Close() {
 	s.mu.Lock()
 	s.closing = true
 	s.cancel()
+	for run, f := range s.ears {
+		delete(s.ears, run)
+		f()
+	}
 	s.mu.Unlock()
 	s.tasks.Wait()
 }

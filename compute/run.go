@@ -6,47 +6,67 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"sluice"
 )
 
-// launch starts the runs whose start is durable. Runs of an Async executor are
-// started here and now, others each in a goroutine of the Service's own.
+// launch starts the nodes whose start is durable and that have no handle yet.
+// Those of an Async executor are started here and now, others each in a
+// goroutine of the Service's own.
 func (s *Service) launch(ctx context.Context, start []*entry) {
 	instant := false
 	for _, e := range start {
 		s.mu.Lock()
 		rec := e.Record
+		nodes := append([]NodeRun(nil), e.Nodes...)
 		s.mu.Unlock()
-		x := s.cfg.Executors[rec.Executor]
-		if a, ok := x.(Async); ok {
-			instant = true
-			h, err := a.Start(ctx, s.spec(rec))
-			s.started(e, rec.Job.RunID, h, err)
-			if err == nil {
-				s.watch(a, e, rec.Job.RunID, h)
+		for rank, n := range nodes {
+			if n.Handle != "" || n.Exit != nil {
+				continue
 			}
-			continue
+			x := s.cfg.Executors[n.Executor]
+			if a, ok := x.(Async); ok {
+				instant = true
+				spec, err := s.spec(ctx, rec, rank)
+				var h Handle
+				if err == nil {
+					h, err = a.Start(ctx, spec)
+				}
+				s.started(e, n.RunID, h, err)
+				if err == nil {
+					s.watch(a, e, n.RunID, h)
+				}
+				continue
+			}
+			s.spawn(func() { s.launchOne(x, e, rec, rank) })
 		}
-		s.spawn(func() {
-			if x == nil {
-				s.started(e, rec.Job.RunID, "", fmt.Errorf("no executor %q", rec.Executor))
-				return
-			}
-			h, err := x.Start(s.ctx, s.spec(rec))
-			if s.ctx.Err() != nil {
-				return // the next Recover finds it
-			}
-			s.started(e, rec.Job.RunID, h, err)
-			if err == nil {
-				_ = s.Sync(s.ctx)
-				s.await(x, e, rec.Job.RunID, h)
-			}
-		})
 	}
 	if instant {
 		_ = s.Sync(ctx) // a failure stays in s.failed; the runs go on
+	}
+}
+
+func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int) {
+	run := rec.Nodes[rank].RunID
+	if x == nil {
+		s.started(e, run, "", fmt.Errorf("no executor %q", rec.Nodes[rank].Executor))
+		return
+	}
+	spec, err := s.spec(s.ctx, rec, rank)
+	var h Handle
+	if err == nil {
+		s.listen(e, run, spec.Control)
+		h, err = x.Start(s.ctx, spec)
+	}
+	if s.ctx.Err() != nil {
+		return // the next Recover finds it
+	}
+	s.started(e, run, h, err)
+	if err == nil {
+		_ = s.Sync(s.ctx)
+		s.await(x, e, run, h)
 	}
 }
 
@@ -61,28 +81,39 @@ func (s *Service) spawn(f func()) {
 	go func() { defer s.tasks.Done(); f() }()
 }
 
-// started notes that a run has started, or failed to. A job that was asked to
-// stop meanwhile is stopped now.
+// started notes that a node has started, or failed to. The job runs when all of
+// its nodes do; one that was asked to stop meanwhile is stopped now.
 func (s *Service) started(e *entry, run string, h Handle, err error) {
 	if err != nil {
 		s.ended(e, run, Exit{Code: -1, At: s.cfg.Now(), Why: err.Error()}, true)
 		return
 	}
 	s.mu.Lock()
-	if e.Job.RunID != run {
+	rank := e.nodeOf(run)
+	if rank < 0 {
 		s.mu.Unlock()
 		return
 	}
-	e.Handle = h
+	e.Nodes[rank].Handle = h
 	stop := e.Job.State == Stopping
-	if e.Job.State == Starting {
+	if e.Job.State == Starting && e.allStarted() {
 		e.Job.State = Running
+		e.runningAt = time.Now()
 	}
 	s.touch(e)
 	s.mu.Unlock()
 	if stop {
 		s.stop(e)
 	}
+}
+
+func (e *entry) allStarted() bool {
+	for i := range e.Nodes {
+		if e.Nodes[i].Handle == "" {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Service) watch(a Async, e *entry, run string, h Handle) {
@@ -103,101 +134,120 @@ func (s *Service) await(x Executor, e *entry, run string, h Handle) {
 	s.ended(e, run, exit, false)
 }
 
-// stop asks the executor to end the run, once. Without a handle yet, started
-// does it later.
-func (s *Service) stop(e *entry) {
-	s.mu.Lock()
-	x, h := s.cfg.Executors[e.Executor], e.Handle
-	if e.stopping || h == "" || x == nil {
-		s.mu.Unlock()
-		return
-	}
-	e.stopping = true
-	id := e.Job.ID
-	s.mu.Unlock()
-	if a, ok := x.(Async); ok {
-		if err := a.Signal(h, s.cfg.Grace); err != nil {
-			s.note(e, fmt.Sprintf("stopping %s: %v", id, err))
-		}
-		return
-	}
-	s.spawn(func() {
-		// The end itself is told by Wait. A stop that fails is tried again: the
-		// power that it frees is counted on.
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			err := x.Stop(s.ctx, h, s.cfg.Grace)
-			if err == nil || s.ctx.Err() != nil {
-				return
-			}
-			s.note(e, fmt.Sprintf("stopping %s: %v", id, err))
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-time.After(wait):
-			}
-		}
-	})
-}
-
-// note puts a line for a person on a job that is otherwise unchanged.
-func (s *Service) note(e *entry, why string) {
-	_ = s.change(s.ctx, func() func() {
-		e.Job.Why = why
-		s.touch(e)
-		return nil
-	})
-}
-
-// ended moves a job on when a run of it has ended.
+// ended notes the end of a node. The last one moves the job on; one that ends
+// badly before takes the others with it.
 func (s *Service) ended(e *entry, run string, x Exit, neverRan bool) {
+	wind := false
+	s.lookForCheckpoint(e, true)
 	_ = s.change(context.WithoutCancel(s.ctx), func() func() { // a failure stays in s.failed
-		if e.Job.RunID != run || e.Job.State == Queued || e.Job.State.Ended() {
+		rank := e.nodeOf(run)
+		if rank < 0 || e.Nodes[rank].Exit != nil || e.Job.State == Queued || e.Job.State.Ended() {
 			return nil
 		}
-		s.settleRun(e, x)
-		why := e.Job.Why
+		x.NeverRan = neverRan
+		e.Nodes[rank].Exit = &x
+		s.settleNode(e, rank, x)
+		s.deafen(run)
+		bad := neverRan || x.Lost || x.Stopped || x.Code != 0
+		if bad && e.Cause == nil && e.Job.State != Stopping {
+			e.Cause = &rank
+		}
 		switch {
-		case e.Job.State == Stopping && e.After == Cancelled:
-			s.finish(e, Cancelled, "cancelled", x)
-		case e.Job.State == Stopping:
-			e.Job.Preemptions++
-			e.Retries = 0
-			s.requeue(e, "preempted: "+why)
-		case neverRan:
-			s.retry(e, Failed, "could not start: "+x.Why, true, x)
-		case x.Lost:
-			resume := e.Job.Virtual || e.Job.Interruptible || !newest(e.checkpointDir(s)).IsZero()
-			s.retry(e, Lost, "its process is gone and left no exit status"+suffix(x.Why), resume, x)
-		case x.Stopped:
-			// Somebody stopped it, but not by our order: the machine going down.
-			e.Job.Preemptions++
-			s.requeue(e, "stopped from outside"+suffix(x.Why))
-		case x.Code == 0:
-			s.finish(e, Succeeded, "", x)
+		case e.allEnded():
+			s.conclude(e, x)
+		case bad && e.Job.State != Stopping:
+			wind = true
+			e.Job.State, e.After = Stopping, windDown
+			e.Job.Why = fmt.Sprintf("node %d on %s has ended: the others stop too", rank, e.Nodes[rank].Host)
+			s.touch(e)
 		default:
-			text := fmt.Sprintf("exit status %d", x.Code)
-			if x.Signal != "" {
-				text = "ended by " + x.Signal
-			}
-			s.finish(e, Failed, text+suffix(x.Why), x)
+			s.touch(e)
 		}
 		return nil
 	})
+	if wind {
+		s.stop(e)
+	}
 }
 
-// settleRun adds what the ended run has used. What a lost run used is not
+// conclude moves a job on when nothing of its run is left. x is the end of its
+// last node. Callers hold mu.
+func (s *Service) conclude(e *entry, x Exit) {
+	e.Job.RunSeconds += e.liveSeconds()
+	why := e.Job.Why
+	if e.Cause != nil {
+		x = *e.Nodes[*e.Cause].Exit
+		if len(e.Nodes) > 1 {
+			x.Why = fmt.Sprintf("node %d on %s%s", *e.Cause, e.Nodes[*e.Cause].Host, suffix(x.Why))
+		}
+	}
+	ordered := e.Job.State == Stopping && e.After != windDown
+	switch {
+	case ordered && e.After == Cancelled:
+		s.finish(e, Cancelled, "cancelled", x)
+	case ordered && e.After == Failed:
+		s.finish(e, Failed, why, x)
+	case ordered && e.Task.NoRequeue && (x.Stopped || x.Code != 0):
+		s.finish(e, Cancelled, "preempted, and its task says no-requeue: "+why, x)
+	case ordered:
+		e.Job.Preemptions++
+		e.Retries = 0
+		s.learnStop(e)
+		s.requeue(e, "preempted: "+why)
+	case x.NeverRan:
+		s.retry(e, Failed, "could not start: "+x.Why, true, x)
+	case x.Lost:
+		resume := e.Job.Virtual || e.Job.Interruptible || !e.saved.IsZero()
+		s.retry(e, Lost, "its process is gone and left no exit status"+suffix(x.Why), resume, x)
+	case x.Stopped:
+		// Somebody stopped it, but not by our order: the machine going down.
+		e.Job.Preemptions++
+		s.requeue(e, "stopped from outside"+suffix(x.Why))
+	case x.Code == 0:
+		s.finish(e, Succeeded, "", x)
+	default:
+		text := fmt.Sprintf("exit status %d", x.Code)
+		if x.Signal != "" {
+			text = "ended by " + x.Signal
+		}
+		text += suffix(x.Why)
+		if r := e.Task.Resources; e.Restarts < r.MaxRestarts && restarts(r.RestartExitCodes, x.Code) {
+			e.Restarts++
+			s.requeue(e, fmt.Sprintf("%s: restart %d of %d", text, e.Restarts, r.MaxRestarts))
+			return
+		}
+		s.finish(e, Failed, text, x)
+	}
+}
+
+// restarts says whether an exit status is one that the task wants to be restarted after.
+func restarts(codes []int, code int) bool {
+	if len(codes) == 0 {
+		return true
+	}
+	for _, c := range codes {
+		if c == code {
+			return true
+		}
+	}
+	return false
+}
+
+// settleNode adds what an ended node has used. What a lost one used is not
 // known: the client is charged no more of it than was posted. Callers hold mu.
-func (s *Service) settleRun(e *entry, x Exit) {
-	if t := newest(e.checkpointDir(s)); !e.Job.Virtual && t.After(e.checkpoint) {
-		now := s.cfg.Now().UTC()
-		e.checkpoint, e.Job.CheckpointAt = t, &now
-	} else if e.Job.Virtual && e.Job.State == Stopping {
+func (s *Service) settleNode(e *entry, rank int, x Exit) {
+	if e.Job.Virtual && e.Job.State == Stopping {
 		at := x.At.UTC()
 		e.Job.CheckpointAt = &at
 	}
-	e.UsedMS = max(e.UsedMS+unitMS(x.Used.Seconds, e.Job.Units), e.BilledMS)
-	e.Job.RunSeconds += x.Used.Seconds
-	e.live = Usage{}
+	n := e.Nodes[rank]
+	s.addEnergy(e, rank, x.Used)
+	e.Job.CPUSeconds += x.Used.CPUSec
+	e.UsedMS += unitMS(x.Used.Seconds, n.Units)
+	if e.allEnded() {
+		e.UsedMS = max(e.UsedMS, e.BilledMS)
+	}
+	e.live[rank] = Usage{}
 }
 
 func suffix(why string) string {
@@ -219,8 +269,8 @@ func (s *Service) retry(e *entry, end State, why string, again bool, x Exit) {
 
 func (s *Service) requeue(e *entry, why string) {
 	e.Job.State, e.Job.Why, e.After = Queued, why, ""
-	e.Job.Host, e.Job.RunID, e.Job.StartedAt, e.Job.PowerW = "", "", nil, 0
-	e.Handle, e.Executor = "", ""
+	e.Job.RunID, e.Job.StartedAt, e.Job.PowerShare = "", nil, 0
+	e.clearNodes()
 	s.touch(e)
 }
 
@@ -229,7 +279,10 @@ func (s *Service) finish(e *entry, state State, why string, x Exit) {
 	if e.Job.Virtual && !x.At.IsZero() {
 		at = x.At.UTC()
 	}
-	e.Job.State, e.Job.Why, e.After, e.Job.PowerW = state, why, "", 0
+	host, hosts := e.Job.Host, e.Job.Hosts
+	e.clearNodes()
+	e.Job.Host, e.Job.Hosts = host, hosts
+	e.Job.State, e.Job.Why, e.After, e.Job.PowerShare = state, why, "", 0
 	e.Job.EndedAt = &at
 	if !x.Lost && state != Cancelled {
 		code := x.Code
@@ -243,34 +296,63 @@ func unitMS(seconds float64, units int) int64 { return int64(math.Round(seconds*
 // errUnknownExecutor is why a run cannot be attached.
 var errUnknownExecutor = errors.New("the configuration has no such executor any more")
 
-// spec is what the executor needs to know of the run.
-func (s *Service) spec(r Record) RunSpec {
-	j := r.Job
+// spec is what the executor needs to know of a node.
+func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error) {
+	j, n := r.Job, r.Nodes[rank]
 	spec := RunSpec{
-		RunID: j.RunID, JobID: j.ID, Host: j.Host, Task: r.Task, Units: j.Units,
-		Remaining: time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second)),
+		RunID: n.RunID, JobID: j.ID, Host: n.Host, Task: r.Task, Units: n.Units, GPUs: n.GPUs, Rank: rank, Nodes: len(r.Nodes),
+		Remaining: time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second)), Interrupt: r.Task.Interrupt,
 	}
 	if j.Virtual {
-		return spec
+		return spec, nil
 	}
 	dir := s.jobDir(j.ID)
-	spec.Dir = filepath.Join(dir, "runs", j.RunID)
-	spec.WorkDir = filepath.Join(dir, "work")
+	work, done := "work", "setup.done"
+	if rank > 0 {
+		// Each node has a working folder of its own, as on hosts of their own.
+		work, done = "work-"+strconv.Itoa(rank), "setup.done-"+strconv.Itoa(rank)
+		if err := s.prepareNode(j.ID, work); err != nil {
+			return spec, err
+		}
+	}
+	spec.Dir = filepath.Join(dir, "runs", n.RunID)
+	spec.WorkDir = filepath.Join(dir, work)
 	spec.CheckpointDir = filepath.Join(dir, "checkpoint")
 	spec.Log = filepath.Join(dir, "log")
-	spec.SetupDone = filepath.Join(dir, "setup.done")
+	spec.SetupDone = filepath.Join(dir, done)
+	h := s.hosts[n.Host]
+	spec.Isolation, spec.Egress = j.Isolation, s.egress(j)
+	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r)
+	spec.Control = s.controlPath(n.RunID)
 	spec.Env = s.environ(r, spec)
 	spec.CPULimit = r.Task.Resources.CPUs
-	if h := s.hosts[j.Host]; spec.CPULimit == 0 && h.GPUModel == "" {
-		spec.CPULimit = float64(j.Units) // a unit is a CPU slot there
+	if spec.CPULimit == 0 && h.GPUModel == "" {
+		spec.CPULimit = float64(n.Units) // a unit is a CPU slot there
 	}
 	spec.MemoryLimit = int64(r.Task.Resources.MemoryGB * float64(1<<30))
-	return spec
+	spec.DiskLimit = int64(r.Task.Resources.DiskGB * float64(1<<30))
+	spec.PidsLimit = maxPids
+	if spec.Isolation == IsolationNone || spec.Isolation == "" {
+		if err := link(spec); err != nil {
+			return spec, err
+		}
+	}
+	if s.cfg.Vault != nil && len(r.Task.SecretNames) > 0 {
+		secrets, err := s.cfg.Vault.Open(ctx, j.ID)
+		if err != nil {
+			return spec, fmt.Errorf("open the secrets of job %s: %w", j.ID, err)
+		}
+		for _, name := range r.Task.SecretNames {
+			v, ok := secrets[name]
+			if !ok {
+				return spec, sluice.Errorf(sluice.Conflict, "submit it again with its secrets", "job %s: the secret %s has been erased", j.ID, name)
+			}
+			spec.Secrets = append(spec.Secrets, name+"="+v)
+		}
+	}
+	return spec, nil
 }
 
-func (e *entry) checkpointDir(s *Service) string {
-	return filepath.Join(s.jobDir(e.Job.ID), "checkpoint")
-}
-
-// power of the units that a job holds on the host.
-func (h Host) power(units int) sluice.Watts { return h.UnitW * sluice.Watts(units) }
+// maxPids is how many processes and threads a run may have: enough for data
+// loaders and a compiler, too few for a bomb to hurt the host.
+const maxPids = 16_384

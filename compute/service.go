@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,11 +26,15 @@ type Config struct {
 	Hosts     []Host
 	Executors map[string]Executor // by Host.Executor
 	Store     Store
-	Dir       string           // data folder; the jobs' folders are in Dir/jobs
-	OnChange  func(Job)        // optional; called in order, without a lock held
-	Now       func() time.Time // site time, to stamp what happens by itself
-	Grace     time.Duration    // default DefaultGrace; in the host's own time
-	Path      string           // PATH of jobs on real hosts; empty: a standard one
+	Dir       string                 // data folder; the jobs' folders are in Dir/jobs
+	OnChange  func(Job)              // optional; called in order, without a lock held
+	Now       func() time.Time       // site time, to stamp what happens by itself
+	Grace     time.Duration          // default DefaultGrace; in the host's own time
+	Path      string                 // PATH of jobs on real hosts; empty: a standard one
+	Tenants   Tenants                // nil: every tenant is trusted and has no limits
+	Vault     Vault                  // nil: tasks with secrets are refused
+	Reach     func(host string) bool // whether a remote host answers; nil: all do
+	Decisions bool                   // keep the decisions where jobs go for TakePlacements
 }
 
 // Service owns the jobs: queue, placement, starts, preemption, re-attachment
@@ -50,16 +54,22 @@ type Service struct {
 	// is never held over I/O.
 	write chan struct{}
 
-	mu      sync.Mutex
-	jobs    map[string]*entry
-	active  map[string]*entry // those that hold units
-	keys    map[string]string // tenant + idempotency key → job
-	dirty   map[string]bool   // changed, not stored yet
-	blocked map[string]string // host → why no job may start there
-	last    int               // number of the newest job
-	ready   bool              // Recover has run
-	closing bool
-	failed  error // of the last try to store
+	mu         sync.Mutex
+	jobs       map[string]*entry
+	open       map[string]*entry // those that have not ended
+	active     map[string]*entry // those that hold units
+	unbilled   map[string]*entry // those that have used what is not posted
+	arrays     map[string][]*entry
+	shares     map[string]used   // by tenant
+	ears       map[string]func() // by run: closes its control socket
+	placements []Placement       // not taken yet
+	keys       map[string]string // tenant + idempotency key → job
+	dirty      map[string]bool   // changed, not stored yet
+	blocked    map[string]string // host → why no job may start there
+	last       int               // number of the newest job
+	ready      bool              // Recover has run
+	closing    bool
+	failed     error // of the last try to store
 
 	touched   []string // changed by the change under way
 	changes   []Job    // to be told, in order
@@ -74,9 +84,18 @@ type Service struct {
 // entry is a job in memory.
 type entry struct {
 	Record
-	live       Usage // of the present run, as last seen
-	stopping   bool  // Stop has been asked of the executor for this run
-	checkpoint time.Time
+	number   int     // of its ID
+	live     []Usage // of each node, as last seen
+	stopping []bool  // Stop has been asked of the node's executor
+
+	// In wall time, and forgotten at a restart.
+	runningAt time.Time // all nodes were up
+	stopAt    time.Time // the order to stop went out
+	saved     time.Time // of the newest checkpoint
+	lookedAt  time.Time // the checkpoint folder was looked at
+	tells     bool      // the job tells of its checkpoints: its files do not count
+	ready     bool      // the run has told that it gets on with its work
+	cut       bool      // its notice was cut short
 }
 
 // New returns a Service that knows no jobs yet: call Recover before anything
@@ -85,6 +104,9 @@ func New(cfg Config) *Service {
 	if cfg.Grace <= 0 {
 		cfg.Grace = DefaultGrace
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Path == "" {
 		cfg.Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/go/bin"
 	}
@@ -92,14 +114,21 @@ func New(cfg Config) *Service {
 		cfg:       cfg,
 		hosts:     map[string]Host{},
 		jobs:      map[string]*entry{},
+		open:      map[string]*entry{},
 		active:    map[string]*entry{},
+		unbilled:  map[string]*entry{},
+		arrays:    map[string][]*entry{},
+		shares:    map[string]used{},
+		ears:      map[string]func(){},
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]string{},
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
 	}
-	for _, h := range cfg.Hosts {
+	s.cfg.Hosts = slices.Clone(cfg.Hosts)
+	slices.SortFunc(s.cfg.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
+	for _, h := range s.cfg.Hosts {
 		s.hosts[h.Name] = h
 	}
 	s.idle = sync.NewCond(&s.mu)
@@ -112,98 +141,175 @@ type SubmitRequest struct {
 	ID            string // idempotency key, optional: a known one returns the first job
 	Task          *Task
 	Tenant        string
-	WorkdirPath   string // absolute folder that is copied into the job's own; empty: none
-	Virtual       bool   // must run on virtual hosts
-	Class         string // empty: by the task's resources
-	Units         int    // 0: by the task's resources
+	WorkdirPath   string   // absolute folder that is copied into the job's own; empty: none
+	MountPaths    []string // absolute, of each of Task.FileMounts
+	Virtual       bool     // must run on virtual hosts
+	Class         string   // empty: by the task's resources
+	Units         int      // of each node; 0: by the task's resources
 	RateUSDHour   float64
 	StrikeUSDMWh  float64
-	ExpectSeconds float64 // running time expected; virtual jobs take exactly that long, an hour when it is 0
-	Interruptible bool    // sold as such; Task.Resources.UseSpot says the same
+	Choices       []Choice // in place of Class, Units and rates, in order of preference
+	ExpectSeconds float64  // running time expected; virtual jobs take exactly that long, an hour when it is 0
+	Interruptible bool     // sold as such; Task.Resources.UseSpot says the same
 	Priority      int
 	Deadline      *time.Time
 }
 
 // Submit queues a job. It is durable, with its copy of the working folder,
-// before Submit returns. Errors: Invalid when no host could ever run it.
+// before Submit returns. Of an array it returns the first job. Errors: Invalid
+// when no host could ever run it.
 func (s *Service) Submit(ctx context.Context, now time.Time, r SubmitRequest) (Job, error) {
-	if r.Task == nil {
-		return Job{}, sluice.Errorf(sluice.Invalid, "give a task file", "submit: no task")
-	}
-	class, units, virtual, err := s.fit(r)
+	jobs, err := s.SubmitAll(ctx, now, r)
 	if err != nil {
 		return Job{}, err
+	}
+	return jobs[0], nil
+}
+
+// SubmitAll queues the job, or all jobs of an array, in one transaction.
+func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest) ([]Job, error) {
+	if r.Task == nil {
+		return nil, sluice.Errorf(sluice.Invalid, "give a task file", "submit: no task")
+	}
+	if err := s.admits(r); err != nil {
+		return nil, err
+	}
+	choices, virtual, err := s.fit(r)
+	if err != nil {
+		return nil, err
 	}
 	key := ""
 	if r.ID != "" {
 		key = r.Tenant + "\x00" + r.ID
 	}
-	id, known, err := s.reserve(key)
+	count := 1
+	if a := r.Task.Array; a != nil {
+		count = len(a.Indexes)
+	}
+	first, known, err := s.reserve(key, count)
 	if err != nil || known != nil {
-		if known != nil {
-			return *known, nil
-		}
-		return Job{}, err
+		return known, err
 	}
 	defer s.release(key)
-	if !virtual {
-		if err := s.prepare(id, r.WorkdirPath); err != nil {
-			return Job{}, fmt.Errorf("submit: %w", err)
-		}
-	}
 	if virtual && r.ExpectSeconds <= 0 {
 		r.ExpectSeconds = 3600
 	}
-	e := &entry{Record: Record{Key: r.ID, Task: r.Task, Job: Job{
-		ID: id, Name: cmp.Or(r.Task.Name, id), Tenant: r.Tenant, State: Queued, Why: "waits for room",
-		Class: class, Units: units, Virtual: virtual,
-		Interruptible: r.Interruptible || r.Task.Resources.UseSpot,
-		RateUSDHour:   r.RateUSDHour, StrikeUSDMWh: r.StrikeUSDMWh, SubmittedAt: now.UTC(),
-		Deadline: r.Deadline, ExpectSeconds: r.ExpectSeconds, Priority: r.Priority,
-	}}}
-	err = s.change(ctx, func() func() {
-		s.jobs[id] = e
-		if key != "" {
-			s.keys[key] = id
+	entries := make([]*entry, count)
+	ids := make([]string, count)
+	for i := range entries {
+		entries[i] = newEntry(r, choices, virtual, first+i, now)
+		ids[i] = entries[i].Job.ID
+		if a := r.Task.Array; a != nil {
+			entries[i].Job.Array, entries[i].Job.ArrayIndex = jobID(first), &a.Indexes[i]
+			entries[i].Job.Name = fmt.Sprintf("%s[%d]", entries[i].Job.Name, a.Indexes[i])
 		}
-		s.touch(e)
-		return func() { // not stored: it never was
-			delete(s.jobs, id)
-			delete(s.keys, key)
-			delete(s.dirty, id)
+		if i > 0 {
+			entries[i].Key = "" // the array's first stands for all
+		}
+	}
+	if err := s.furnish(ctx, r, virtual, ids); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	err = s.change(ctx, func() func() {
+		for _, e := range entries {
+			s.add(e)
+			s.touch(e)
+		}
+		return func() { // not stored: they never were
+			for _, e := range entries {
+				s.drop(e)
+				delete(s.dirty, e.Job.ID)
+			}
 		}
 	})
 	if err != nil {
-		if !virtual {
-			_ = os.RemoveAll(s.jobDir(id)) // a full disk is not to get fuller by every try
-		}
-		return Job{}, fmt.Errorf("submit: %w", err)
+		s.unfurnish(ctx, virtual, ids) // a full disk is not to get fuller by every try
+		return nil, fmt.Errorf("submit: %w", err)
 	}
-	return s.Job(id)
+	out := make([]Job, count)
+	for i, id := range ids {
+		if out[i], err = s.Job(id); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
-// reserve takes the next job number, or finds the job that the key made before.
-func (s *Service) reserve(key string) (string, *Job, error) {
+func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now time.Time) *entry {
+	c, id := choices[0], jobID(number)
+	t := *r.Task
+	t.Resources = c.Resources
+	t.Secrets, t.SecretNames = nil, slices.Sorted(maps.Keys(r.Task.Secrets))
+	nodes := max(1, t.NumNodes)
+	e := &entry{number: number, Record: Record{Key: r.ID, Task: &t, Job: Job{
+		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: "waits for room",
+		Class: c.Class, Units: c.UnitsPerNode * nodes, Virtual: virtual,
+		Interruptible: r.Interruptible || t.Resources.UseSpot,
+		RateUSDHour:   c.RateUSDHour, StrikeUSDMWh: c.StrikeUSDMWh, SubmittedAt: now.UTC(),
+		Deadline: r.Deadline, ExpectSeconds: r.ExpectSeconds, Priority: r.Priority,
+		NoticeSeconds: t.Interrupt.Notice.Seconds(),
+	}}}
+	if nodes > 1 {
+		e.Job.Nodes = nodes
+	}
+	if len(choices) > 1 {
+		e.Choices = choices
+	}
+	return e
+}
+
+// add makes a job known. Callers hold mu.
+func (s *Service) add(e *entry) {
+	s.jobs[e.Job.ID] = e
+	if e.Key != "" {
+		s.keys[e.Job.Tenant+"\x00"+e.Key] = e.Job.ID
+	}
+	if e.Job.Array != "" {
+		s.arrays[e.Job.Array] = append(s.arrays[e.Job.Array], e)
+	}
+}
+
+// drop makes it unknown. Callers hold mu.
+func (s *Service) drop(e *entry) {
+	id := e.Job.ID
+	delete(s.jobs, id)
+	delete(s.open, id)
+	delete(s.unbilled, id)
+	if e.Key != "" {
+		delete(s.keys, e.Job.Tenant+"\x00"+e.Key)
+	}
+	if a := e.Job.Array; a != "" {
+		if s.arrays[a] = slices.DeleteFunc(s.arrays[a], func(x *entry) bool { return x == e }); len(s.arrays[a]) == 0 {
+			delete(s.arrays, a)
+		}
+	}
+}
+
+// reserve takes the next job numbers, or finds the jobs that the key made before.
+func (s *Service) reserve(key string, count int) (first int, known []Job, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !s.ready:
-		return "", nil, sluice.Errorf(sluice.Unavailable, "try again in a moment", "jobs are still being recovered")
+		return 0, nil, sluice.Errorf(sluice.Unavailable, "try again in a moment", "jobs are still being recovered")
 	case s.closing:
-		return "", nil, sluice.Errorf(sluice.Unavailable, "try again after the restart", "the site is shutting down")
+		return 0, nil, sluice.Errorf(sluice.Unavailable, "try again after the restart", "the site is shutting down")
 	}
 	if key != "" {
 		if id, ok := s.keys[key]; ok {
-			j := s.jobs[id].view()
-			return id, &j, nil
+			for _, e := range s.members(id) {
+				known = append(known, s.view(e))
+			}
+			return 0, known, nil
 		}
 		if s.preparing[key] {
-			return "", nil, sluice.Errorf(sluice.Conflict, "try again in a moment", "the same submission is under way")
+			return 0, nil, sluice.Errorf(sluice.Conflict, "try again in a moment", "the same submission is under way")
 		}
 		s.preparing[key] = true
 	}
-	s.last++
-	return jobID(s.last), nil, nil
+	first = s.last + 1
+	s.last += count
+	return first, nil, nil
 }
 
 func (s *Service) release(key string) {
@@ -232,25 +338,9 @@ func (s *Service) Jobs() []Job {
 	defer s.mu.Unlock()
 	out := make([]Job, 0, len(s.jobs))
 	for _, e := range s.jobs {
-		out = append(out, e.view())
+		out = append(out, s.view(e))
 	}
 	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(jobNumber(a.ID), jobNumber(b.ID)) })
-	return out
-}
-
-// Open returns the jobs that have not ended, the oldest first: what a plan is made
-// of, however long the list of ended ones has grown.
-func (s *Service) Open() []Job {
-	s.refresh()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []Job
-	for _, e := range s.jobs {
-		if !e.Job.State.Ended() {
-			out = append(out, e.view())
-		}
-	}
-	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(a.number(), b.number()) })
 	return out
 }
 
@@ -278,7 +368,11 @@ func (s *Service) Job(id string) (Job, error) {
 	s.refreshOne(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return e.view(), nil
+	j := s.view(e)
+	if j.State == Queued {
+		j.Held = s.holds(e)
+	}
+	return j, nil
 }
 
 func notFound(id string) error {
@@ -286,28 +380,53 @@ func notFound(id string) error {
 }
 
 // view returns a copy for the outside. Callers hold mu.
-func (e *entry) view() Job {
+func (s *Service) view(e *entry) Job {
 	j := e.Job
-	j.Task, j.Handle, j.BilledUSD = e.Task, e.Handle, e.BilledUSD
-	j.RunSeconds += e.live.Seconds
+	j.Task, j.BilledUSD = e.Task, e.BilledUSD
+	if len(e.Nodes) == 0 {
+		return j
+	}
+	j.RunSeconds += e.liveSeconds()
+	if j.State == Running || j.State == Stopping {
+		j.UnsavedSeconds, j.LossSeconds = s.unsaved(e), s.loss(e)
+	}
+	for i, u := range e.live {
+		if e.Nodes[i].Exit != nil {
+			continue
+		}
+		wh, estimated := s.energy(e, i, u)
+		j.EnergyWh += wh
+		j.EnergyEstimated = j.EnergyEstimated || estimated
+		j.CPUSeconds += u.CPUSec
+		j.StorageGBHours += float64(u.DiskBytes) / 1e9 * u.Seconds / 3600
+		if u.PowerShare > 0 {
+			j.PowerShare = u.PowerShare
+		}
+	}
 	return j
 }
 
 // Forget drops the jobs that have ended and are billed from memory, and returns
-// them, the oldest first. What keeps them is the Store.
+// them, the oldest first. What keeps them is the Store. A job that another waits
+// for stays.
 func (s *Service) Forget() []Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, e := range s.open {
+		for _, d := range e.Task.After {
+			for _, id := range d.Jobs {
+				wanted[id] = true
+			}
+		}
+	}
 	var out []Job
 	for id, e := range s.jobs {
-		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.UsedMS > e.BilledMS {
+		if !e.Job.State.Ended() || s.active[id] != nil || s.dirty[id] || e.owes() || wanted[id] || wanted[e.Job.Array] {
 			continue
 		}
-		out = append(out, e.view())
-		delete(s.jobs, id)
-		if e.Key != "" {
-			delete(s.keys, e.Job.Tenant+"\x00"+e.Key)
-		}
+		out = append(out, s.view(e))
+		s.drop(e)
 	}
 	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(a.number(), b.number()) })
 	return out

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,23 +21,132 @@ const (
 	maxWorkdirFiles = 100_000
 )
 
+// furnish makes the folders of new jobs, with what came along, and seals their
+// secrets. Where it fails nothing of them is left.
+func (s *Service) furnish(ctx context.Context, r SubmitRequest, virtual bool, ids []string) error {
+	if len(r.Task.Secrets) > 0 && s.cfg.Vault == nil {
+		return sluice.Errorf(sluice.Invalid, "start the site with a data folder that it may write to", "this site keeps no secrets")
+	}
+	if virtual {
+		return nil
+	}
+	if err := s.makeVolumes(r.Tenant, r.Task); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		err := s.prepare(id, r)
+		if err == nil && len(r.Task.Secrets) > 0 {
+			err = s.cfg.Vault.Seal(ctx, id, r.Task.Secrets)
+		}
+		if err != nil {
+			s.unfurnish(ctx, virtual, ids[:i+1])
+			return err
+		}
+	}
+	if r.WorkdirPath != "" || len(r.MountPaths) > 0 {
+		unix.Sync() // one flush for all files: the copy survives a power cut as the record does
+	}
+	return nil
+}
+
+func (s *Service) unfurnish(ctx context.Context, virtual bool, ids []string) {
+	if virtual {
+		return
+	}
+	for _, id := range ids {
+		_ = os.RemoveAll(s.jobDir(id))
+		if s.cfg.Vault != nil {
+			_ = s.cfg.Vault.Erase(ctx, id)
+		}
+	}
+}
+
 // prepare makes the job's own folder and copies the client's into it, so that a
 // job never writes to its client's files.
-func (s *Service) prepare(id, workdir string) error {
+func (s *Service) prepare(id string, r SubmitRequest) error {
 	dir := s.jobDir(id)
 	for _, d := range []string{"work", "checkpoint", "runs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return fmt.Errorf("make the job's folder: %w", err)
 		}
 	}
-	if workdir == "" {
-		return nil
+	if r.WorkdirPath != "" {
+		if err := copyTree(r.WorkdirPath, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
+			return err
+		}
 	}
-	if err := copyTree(workdir, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
-		_ = os.RemoveAll(dir) // it is only ours so far
+	for i, m := range s.mounts(Record{Job: Job{ID: id, Tenant: r.Tenant}, Task: &Task{FileMounts: r.Task.FileMounts}}) {
+		if i >= len(r.MountPaths) {
+			return sluice.Errorf(sluice.Invalid, "", "file_mounts: the files for %s did not come along", m.Target)
+		}
+		if err := copyMount(r.MountPaths[i], m.Source, s.cfg.Dir); err != nil {
+			return fmt.Errorf("file_mounts: %s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// copyMount copies a folder or a file.
+func copyMount(from, to, skip string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	unix.Sync() // one flush for all files: the copy survives a power cut as the record does
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		if err := os.Mkdir(to, 0o700); err != nil {
+			return err
+		}
+		return copyTree(from, to, skip, MaxWorkdir)
+	}
+	src, err := os.OpenRoot(filepath.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	b, err := src.Open(filepath.Base(from))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if !info.Mode().IsRegular() {
+		return sluice.Errorf(sluice.Invalid, "", "%s is neither a file nor a folder", filepath.Base(from))
+	}
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()|0o600)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(dst, io.LimitReader(b, MaxWorkdir+1))
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && n > MaxWorkdir {
+		err = sluice.Errorf(sluice.Invalid, "fetch large data in setup", "it is larger than %d MiB", MaxWorkdir>>20)
+	}
+	return err
+}
+
+// prepareNode makes the working folder of a node beside the first, with what the
+// job came with: on one host the nodes are not to write to each other's files.
+func (s *Service) prepareNode(id, work string) error {
+	to := filepath.Join(s.jobDir(id), work)
+	if _, err := os.Stat(to); err == nil {
+		return nil // it has run before
+	}
+	tmp, err := os.MkdirTemp(s.jobDir(id), work+"-")
+	if err != nil {
+		return fmt.Errorf("make the folder of a node: %w", err)
+	}
+	if err := copyTree(filepath.Join(s.jobDir(id), "work"), tmp, s.cfg.Dir, MaxWorkdir); err != nil {
+		_ = os.RemoveAll(tmp)
+		return err
+	}
+	if err := os.Rename(tmp, to); err != nil {
+		_ = os.RemoveAll(tmp)
+		return fmt.Errorf("make the folder of a node: %w", err)
+	}
 	return nil
 }
 

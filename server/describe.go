@@ -130,4 +130,12 @@ var properties = map[string]string{
 	"Job.expect_seconds": "Running time expected in all, in seconds; 0 unknown", "Job.billed_micro_usd": "Posted so far, in millionths of a US dollar",
 	"Job.usd_per_unit_hour": "Rate, in US dollars per unit and hour", "Job.checkpoint_at": "When its last checkpoint was written",
 	"Job.priority": "Higher goes first among equals",
+	"Job.nodes":    "Hosts that it runs on at once, all or none; absent: one", "Job.hosts": "Of its nodes, by rank, where it has several",
+	"Job.held": "Why it may not start yet", "Job.array": "ID of the first job of its array", "Job.array_index": "Its index in the array",
+	"Job.notice_seconds":  "Seconds from the order to stop to the kill that it was promised; absent: the site's default",
+	"Job.unsaved_seconds": "Running time since its last checkpoint, in seconds", "Job.loss_seconds": "Running time that a stop now would cost, in seconds: what is not saved, and the restart",
+	"Job.energy_wh": "Energy of its units, in watt-hours", "Job.energy_estimated": "Whether some of the energy is by nameplate and not by readings",
+	"Job.cpu_seconds": "Processor time of its ended and running nodes, in seconds", "Job.storage_gb_hours": "What its folders held, in gigabyte-hours",
+	"Job.power_share": "Share of full power that its GPUs are capped to; absent: not capped", "Job.isolation": "What stands between it and its host: process, container or sandbox",
+	"Job.cuts": "Times it was killed before its notice was over", "Job.credit_micro_usd": "Credited for that, in millionths of a US dollar",
 }

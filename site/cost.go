@@ -82,6 +82,7 @@ type pause struct {
 	order   *curtailment
 	power   sluice.Watts // at the meter
 	usdHour float64      // margin that it made
+	lost    float64      // USD of work that is done again
 	gone    bool         // nothing of it is left on its host
 }
 
@@ -101,7 +102,7 @@ func (s *Site) runPauses(now time.Time, d time.Duration) {
 		if !p.gone && j.State != compute.Stopping {
 			p.gone = true
 			p.order.gone(now, p.power, sluice.ConfirmedByDevice)
-			p.order.CostUSD += lostWork(j)
+			p.order.CostUSD += p.lost
 		}
 		if p.gone && d > 0 {
 			p.order.CostUSD += max(0, p.usdHour) * d.Hours()
@@ -228,7 +229,14 @@ func (s *Site) previewJobs(v *Preview, c *curtailment, pic *picture, p *dispatch
 	}
 }
 
-// lostWork is what is paid again when a job restarts from its last checkpoint.
+// lostWork is what a stop of the job costs, in USD: the work that is done again,
+// at the job's price. Of a job on real hosts it is what was done since its last
+// checkpoint, unless the job is known to save when it is told to end, and its
+// restart; of a virtual one half of checkpointEvery, as a restart repeats on average.
 func lostWork(j compute.Job) float64 {
-	return j.RateUSDHour * float64(j.Units) * checkpointEvery.Hours() / 2
+	sec := checkpointEvery.Seconds() / 2
+	if !j.Virtual && j.LossSeconds > 0 {
+		sec = j.LossSeconds
+	}
+	return j.RateUSDHour * float64(j.Units) * sec / 3600
 }

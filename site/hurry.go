@@ -48,6 +48,15 @@ func (s *Site) hurry(pic *picture, c *curtailment, now time.Time) bool {
 			}
 		}
 	}
+	for i := range pic.in.Jobs {
+		d := &pic.in.Jobs[i]
+		j := pic.jobs[d.Name]
+		h := s.hostClassOf(j)
+		// A job whose notice is longer would have to be cut, and credited.
+		if d.Running && h != nil && h.node.under(c.node) && j.NoticeSeconds > left.Seconds() {
+			d.PreemptUSD += j.RateUSDHour * float64(j.Units) * max(j.UnsavedSeconds, 60) / 3600
+		}
+	}
 	return any
 }
 

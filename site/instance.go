@@ -11,7 +11,7 @@ import (
 	"sluice/feed"
 )
 
-// maxQueued is how many waiting jobs a plan considers, the oldest first: more
+// maxQueued is how many waiting jobs a plan considers, the first of the queue: more
 // cannot start within its horizon on a site that is full.
 const maxQueued = 120
 
@@ -49,8 +49,14 @@ func (s *Site) picture(now time.Time, n int, by sums) *picture {
 		s.addClass(p, in, c, now, fixed, !acts || s.mayAct(c))
 	}
 	s.addReserves(in, now)
+	open := map[string][]compute.Job{} // by class, in the order in which they should go
+	if len(s.hosts) > 0 {
+		for _, j := range s.o.Compute.Open() {
+			open[j.Class] = append(open[j.Class], j)
+		}
+	}
 	for _, h := range s.hosts {
-		s.addHosts(p, in, h, now, fixed, !acts || s.o.Control(h.spec.Name))
+		s.addHosts(p, in, h, open[h.spec.Name], now, fixed, !acts || s.o.Control(h.spec.Name))
 	}
 	for _, x := range s.nodes {
 		in.Nodes = append(in.Nodes, s.addNode(x, from, now, n, fixed[x]))
@@ -187,7 +193,7 @@ const (
 
 // addHosts puts a class of hosts and its jobs into the instance. Units of
 // locked hosts are left out, but for those that jobs still hold.
-func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now time.Time, fixed map[*node]sluice.Watts, moves bool) {
+func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, open []compute.Job, now time.Time, fixed map[*node]sluice.Watts, moves bool) {
 	use := s.o.Compute.HostUse()
 	draws := func(w sluice.Watts) {
 		w = s.atMeter(w)
@@ -216,8 +222,8 @@ func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now tim
 	power := s.atMeter(h.perUnit()).KW()
 	d.Modes = []dispatch.Mode{{Name: sluice.ModeIdle, PowerKW: idle, USDPerHour: dispatch.Const(0)}}
 	queued, held := 0, 0
-	for _, j := range s.o.Compute.Open() {
-		if j.Class != h.spec.Name || j.State.Ended() || j.State == compute.Stopping {
+	for _, j := range open {
+		if j.State.Ended() || j.State == compute.Stopping || j.Held != "" {
 			continue
 		}
 		running := j.State == compute.Running || j.State == compute.Starting
@@ -228,7 +234,13 @@ func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, now tim
 		} else {
 			held += j.Units
 		}
-		in.Jobs = append(in.Jobs, s.job(j, h, running, power, now))
+		dj := s.job(j, h, running, power, now)
+		if !running {
+			// Of jobs that pay alike the first of the queue goes first, and one of
+			// higher priority before them all.
+			dj.LateUSDPerInterval *= 1 + turnShare*(1-float64(queued)/maxQueued) + priorityShare*float64(min(max(j.Priority, 0), maxPriority))
+		}
+		in.Jobs = append(in.Jobs, dj)
 		p.jobs[j.ID] = j
 	}
 	// Units whose job is on its way out are not free yet, and earn nothing.
@@ -250,9 +262,7 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1,
 	}
 	hour := j.RateUSDHour * float64(j.Units)
-	// A restart repeats what was done since the last checkpoint, half of
-	// checkpointEvery on average.
-	d.PreemptUSD = hour * checkpointEvery.Hours() / 2
+	d.PreemptUSD = lostWork(j)
 	if !j.Interruptible {
 		d.PreemptUSD = firmUSD + hour*24
 	}
@@ -272,6 +282,9 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 
 const (
 	checkpointEvery = 20 * time.Minute
+	// What the place in the queue and a step of priority add to what waiting costs,
+	// as shares of it.
+	turnShare, priorityShare, maxPriority = 0.02, 0.5, 10
 	// waitShare is what an hour of waiting counts, as a share of the revenue of
 	// an hour of running.
 	waitShare = 0.25

@@ -49,7 +49,11 @@ func (s *Site) plan(ctx context.Context, now, began time.Time) {
 func (s *Site) adopt(ctx context.Context, pic *picture, p *dispatch.Plan, trigger string, now time.Time, solve time.Duration, began time.Time) {
 	interval := !pic.from.Equal(s.plannedFor)
 	s.replan, s.plannedFor, s.plannedAt, s.solveWall = "", pic.from, now, solve
-	s.raises, s.starts = nil, nil
+	s.raises, s.starts, s.early = nil, nil, nil
+	s.worth = map[string]float64{}
+	for _, n := range s.nodes {
+		s.worth[n.spec.Name] = shadow(p, n, pic.price)
+	}
 	d := s.decision(pic, p, trigger, now)
 	d.SolveMS = float64(solve.Microseconds()) / 1000
 	s.setAlarm(!p.Feasible, now, sluice.Critical, "over-limit-plan", s.o.Name,
@@ -277,7 +281,7 @@ func (s *Site) preempt(d *Decision, j compute.Job, h *hostClass, order *curtailm
 	x := stop{order: compute.Order{ID: j.ID, Action: compute.ActPreempt, Why: why}}
 	if order != nil {
 		x.pause = &pause{
-			order: order, power: s.atMeter(h.unitW) * sluice.Watts(j.Units),
+			order: order, power: s.atMeter(h.unitW) * sluice.Watts(j.Units), lost: lostWork(j),
 			usdHour: float64(j.Units)*j.RateUSDHour - s.atMeter(h.unitW).KW()*float64(j.Units)/1000*d.PriceUSDMWh,
 		}
 	}

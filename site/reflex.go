@@ -117,6 +117,9 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 		}
 		load, _ := s.load(n, by, now)
 		edge := limit - sluice.Watts(float64(limit)*s.o.Guard/3)
+		if load > limit {
+			s.cutJobs(ctx, now, n, load, limit)
+		}
 		if load > limit && !s.settling(n, now) {
 			s.alarm(now, sluice.Critical, "over-limit", n.spec.Name,
 				fmt.Sprintf("draws %v under a limit of %v", load, limit), "machines that do not obey are named by their own alarms; lower the load by hand if it lasts")
@@ -191,7 +194,7 @@ func (s *Site) shedding(n *node) sluice.Watts {
 			}
 		}
 	}
-	for _, j := range s.o.Compute.Open() {
+	for _, j := range s.o.Compute.Active() {
 		if h := s.hostClassOf(j); h != nil && j.State == compute.Stopping && h.node.under(n) {
 			w += s.atMeter(h.unitW) * sluice.Watts(j.Units)
 		}

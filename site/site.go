@@ -165,9 +165,13 @@ type Site struct {
 
 	status   atomic.Pointer[Status]
 	events   broadcaster
-	paused   map[string]*pause // by job: stopped for an order
-	stops    []stop            // jobs that the decision being made pauses
-	toLaunch []*miner          // commands issued in this turn
+	paused   map[string]*pause  // by job: stopped for an order
+	early    map[string]bool    // jobs that were started between two plans
+	worth    map[string]float64 // of power by node, USD/MWh, by the newest plan
+	cuts     map[string]bool    // by run: cut before its notice was over
+	spending map[string]bool    // by tenant: an alarm of its spending limit is open
+	stops    []stop             // jobs that the decision being made pauses
+	toLaunch []*miner           // commands issued in this turn
 	ops      sync.WaitGroup
 	fan      chan struct{}
 	kick     chan struct{}

@@ -28,6 +28,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.now = now
 	s.feedOrders(ctx, now)
 	s.runOrders(ctx, now, by)
+	s.tendJobs(ctx, now)
 	s.advance(ctx, now)
 	s.guardLimits(ctx, now, by)
 	s.mu.Unlock()
@@ -47,6 +48,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	}
 
 	s.mu.Lock()
+	s.startAtOnce(now)
 	s.admit(ctx, now)
 	s.proveByMeter(now)
 	if !s.o.Bare {

@@ -21,13 +21,28 @@ func (db *DB) Jobs() Jobs { return Jobs{db} }
 // jobDoc is the column doc. Job leaves out what the API must not show, so the
 // parts stand beside it.
 type jobDoc struct {
-	Job      compute.Job    `json:"job"`
-	Task     *compute.Task  `json:"task"`
+	Job      compute.Job       `json:"job"`
+	Task     *compute.Task     `json:"task"`
+	Nodes    []compute.NodeRun `json:"nodes,omitempty"`
+	Cause    *int              `json:"cause,omitempty"`
+	After    compute.State     `json:"after,omitempty"`
+	UsedMS   int64             `json:"used_unit_ms"`
+	Retries  int               `json:"retries,omitempty"`
+	Restarts int               `json:"restarts,omitempty"`
+	Choices  []compute.Choice  `json:"choices,omitempty"`
+	Lessons  compute.Lessons   `json:"lessons,omitzero"`
+
+	// Of records that were written before a job had nodes.
 	Handle   compute.Handle `json:"handle,omitempty"`
 	Executor string         `json:"executor,omitempty"`
-	After    compute.State  `json:"after,omitempty"`
-	UsedMS   int64          `json:"used_unit_ms"`
-	Retries  int            `json:"retries,omitempty"`
+}
+
+// nodes is the present run of an old record: one node, the job's own.
+func (d *jobDoc) nodes() []compute.NodeRun {
+	if d.Nodes != nil || d.Executor == "" {
+		return d.Nodes
+	}
+	return []compute.NodeRun{{RunID: d.Job.RunID, Host: d.Job.Host, Executor: d.Executor, Units: d.Job.Units, Handle: d.Handle}}
 }
 
 // PutJobs inserts or replaces the records in one transaction.
@@ -37,7 +52,10 @@ func (j Jobs) PutJobs(ctx context.Context, recs []compute.Record) error {
 	}
 	docs := make([]string, len(recs))
 	for i, r := range recs {
-		doc, err := json.Marshal(jobDoc{r.Job, r.Task, r.Handle, r.Executor, r.After, r.UsedMS, r.Retries})
+		doc, err := json.Marshal(jobDoc{
+			Job: r.Job, Task: r.Task, Nodes: r.Nodes, Cause: r.Cause, After: r.After, UsedMS: r.UsedMS,
+			Retries: r.Retries, Restarts: r.Restarts, Choices: r.Choices, Lessons: r.Lessons,
+		})
 		if err != nil {
 			return fmt.Errorf("writing job %s: %w", r.Job.ID, err)
 		}
@@ -64,7 +82,7 @@ func (j Jobs) PutJobs(ctx context.Context, recs []compute.Record) error {
 // LoadJobs returns every job with what was billed of it, the oldest first.
 func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 	rows, err := j.db.Read().QueryContext(ctx, `SELECT j.id, j.request, j.doc,
-			coalesce(b.unit_ms, 0), coalesce(b.micro_usd, 0)
+			coalesce(b.unit_ms, 0), coalesce(b.micro_usd, 0), coalesce(b.credit_micro_usd, 0)
 		FROM jobs j LEFT JOIN job_billing b ON b.job = j.id
 		ORDER BY length(j.id), j.id`)
 	if err != nil {
@@ -76,15 +94,16 @@ func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 		var r compute.Record
 		var id, doc string
 		var d jobDoc
-		if err := rows.Scan(&id, &r.Key, &doc, &r.BilledMS, (*int64)(&r.BilledUSD)); err != nil {
+		if err := rows.Scan(&id, &r.Key, &doc, &r.BilledMS, (*int64)(&r.BilledUSD), (*int64)(&r.CreditedUSD)); err != nil {
 			return nil, classify("reading the jobs", err)
 		}
 		if err := json.Unmarshal([]byte(doc), &d); err != nil || d.Task == nil || d.Job.ID != id {
 			return nil, sluice.Errorf(sluice.Internal, "restore the last backup with sluice restore",
 				"reading job %s: its record is damaged (%v)", id, err)
 		}
-		r.Job, r.Task, r.Handle, r.Executor = d.Job, d.Task, d.Handle, d.Executor
-		r.After, r.UsedMS, r.Retries = d.After, d.UsedMS, d.Retries
+		r.Job, r.Task, r.Nodes, r.Cause = d.Job, d.Task, d.nodes(), d.Cause
+		r.After, r.UsedMS, r.Retries, r.Restarts = d.After, d.UsedMS, d.Retries, d.Restarts
+		r.Choices, r.Lessons = d.Choices, d.Lessons
 		out = append(out, r)
 	}
 	return out, classify("reading the jobs", rows.Err())
@@ -101,8 +120,8 @@ func MarkBilled(ctx context.Context, tx *sql.Tx, uses []compute.Use) error {
 				return fmt.Errorf("billing job %s: %w", u.JobID, err)
 			}
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE job_billing SET unit_ms = ?, micro_usd = micro_usd + ?
-			WHERE job = ? AND unit_ms = ?`, u.ToUnitMS, int64(u.Amount), u.JobID, u.FromUnitMS)
+		res, err := tx.ExecContext(ctx, `UPDATE job_billing SET unit_ms = ?, micro_usd = micro_usd + ?, credit_micro_usd = credit_micro_usd + ?
+			WHERE job = ? AND unit_ms = ? AND credit_micro_usd = ?`, u.ToUnitMS, int64(u.Amount), int64(u.Credit), u.JobID, u.FromUnitMS, int64(u.Credited))
 		if err != nil {
 			return fmt.Errorf("billing job %s: %w", u.JobID, err)
 		}

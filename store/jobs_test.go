@@ -24,7 +24,12 @@ func record(id string) compute.Record {
 			Name: "train", NumNodes: 1, Run: "echo hi\n", Envs: map[string]string{"A": "b"},
 			Resources: compute.Resources{Accelerator: "A100", GPUs: 8, UseSpot: true}, Warnings: []string{"w"},
 		},
-		Handle: "h", Executor: "virtual", After: compute.Cancelled, UsedMS: 12, Retries: 1,
+		Nodes: []compute.NodeRun{
+			{RunID: id + "-r1-n0", Host: "a", Executor: "docker", Units: 4, GPUs: []int{0, 3, 4, 5}, Handle: "h"},
+			{RunID: id + "-r1-n1", Host: "b", Executor: "docker", Units: 4, Exit: &compute.Exit{Code: 137, Signal: "SIGKILL", At: at}},
+		},
+		Cause: &code, After: compute.Cancelled, UsedMS: 12, Retries: 1, Restarts: 2,
+		Choices: []compute.Choice{{Class: "a100", UnitsPerNode: 4, RateUSDHour: 1.25}}, Lessons: compute.Lessons{Stops: 2, Saved: 1, RestartSec: 3.5},
 	}
 }
 
@@ -45,7 +50,7 @@ func TestJobsRoundTrip(t *testing.T) {
 	if err := db.Jobs().PutJobs(t.Context(), []compute.Record{want[2], want[0], want[1]}); err != nil {
 		t.Fatal(err)
 	}
-	want[1].Job.State, want[1].Handle, want[1].UsedMS = compute.Queued, "", 99
+	want[1].Job.State, want[1].Nodes, want[1].UsedMS = compute.Queued, nil, 99
 	if err := db.Jobs().PutJobs(t.Context(), want[1:2]); err != nil {
 		t.Fatal(err)
 	}
@@ -93,5 +98,25 @@ func TestMarkBilled(t *testing.T) {
 	}
 	if got := load(t, db)[0]; got.BilledMS != 900 || got.BilledUSD != 12 {
 		t.Fatalf("billed %d ms, %d µUSD", got.BilledMS, got.BilledUSD)
+	}
+}
+
+// A record that was written before a job had nodes is one of one node.
+func TestJobsOfBeforeNodes(t *testing.T) {
+	db := open(t, t.TempDir(), Options{})
+	if _, err := db.Read().ExecContext(t.Context(), `SELECT 1`); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Write(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO jobs (id, tenant, request, state, submitted_at, doc) VALUES ('j-000001', 'acme', '', 'running', 0,
+			'{"job":{"id":"j-000001","state":"running","host":"this","run_id":"j-000001-r2","units":3},"task":{"run":"x"},"handle":"/run/2","executor":"process","used_unit_ms":7}')`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []compute.NodeRun{{RunID: "j-000001-r2", Host: "this", Executor: "process", Units: 3, Handle: "/run/2"}}
+	if got := load(t, db); len(got) != 1 || !reflect.DeepEqual(got[0].Nodes, want) || got[0].UsedMS != 7 {
+		t.Fatalf("got %+v", got)
 	}
 }

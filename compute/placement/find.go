@@ -7,7 +7,7 @@ import (
 // Find chooses a place for the demand, without taking it; false where none fits. The
 // source of chance is used by the policy Random alone.
 func (c *Cluster) Find(d Demand, r *rand.Rand) (Place, bool) {
-	if !d.valid() {
+	if !d.valid() || d.Among > len(c.among) {
 		return Place{}, false
 	}
 	if c.by == Random {
@@ -59,7 +59,7 @@ const tiny = 1e-6
 func (c *Cluster) consider(i int, d Demand) candidate {
 	x := candidate{known: true, gpu: -1}
 	h := &c.hosts[i]
-	if !h.fits(d) {
+	if !h.fits(d) || !c.allowed(i, d) {
 		return x
 	}
 	x.fits = true
@@ -126,7 +126,7 @@ func (c *Cluster) left(i int, d Demand) float64 {
 func (c *Cluster) any(d Demand, r *rand.Rand) (Place, bool) {
 	n, at := 0, -1
 	for i := range c.hosts {
-		if c.hosts[i].fits(d) {
+		if c.hosts[i].fits(d) && c.allowed(i, d) {
 			if n++; r.IntN(n) == 0 {
 				at = i
 			}

@@ -28,13 +28,14 @@ type Demand struct {
 	GPUs             int    // 0, 1, or several whole ones
 	GPUMilli         int    // of one GPU where GPUs is 1, at most Whole; Whole where it is more
 	Models           string // that will do, separated by |; empty: any
+	Among            int    // hosts that will do, as Cluster.Among numbered them; 0: any
 }
 
 // GPUShare returns what the demand takes of GPUs, in thousandths.
 func (d Demand) GPUShare() int { return d.GPUs * d.GPUMilli }
 
 func (d Demand) valid() bool {
-	return d.CPUMilli >= 0 && d.MemMiB >= 0 && d.GPUs >= 0 &&
+	return d.Among >= 0 && d.CPUMilli >= 0 && d.MemMiB >= 0 && d.GPUs >= 0 &&
 		(d.GPUs == 0 || d.GPUMilli > 0 && d.GPUMilli <= Whole && (d.GPUs == 1 || d.GPUMilli == Whole))
 }
 
@@ -84,6 +85,7 @@ type Cluster struct {
 	kinds   map[Demand]int
 	asked   []Demand
 	score   [][]candidate // by kind of demand, then by host
+	among   [][]bool      // by Demand.Among - 1: whether the host will do
 	now     []float64     // fragments of each host
 	free    []int         // GPU thousandths free on each host
 }
@@ -128,6 +130,17 @@ func New(hosts []Host, usual []Typical, by Policy) *Cluster {
 		c.now[i] = c.fragments(&c.hosts[i])
 	}
 	return c
+}
+
+// Among numbers a choice of hosts, for Demand.Among: those that ok says will do.
+func (c *Cluster) Among(ok []bool) int {
+	c.among = append(c.among, slices.Clone(ok))
+	return len(c.among)
+}
+
+// allowed says whether host i is among those that will do.
+func (c *Cluster) allowed(i int, d Demand) bool {
+	return d.Among == 0 || c.among[d.Among-1][i]
 }
 
 // Host returns what is free of host i; the GPUs are the cluster's own.

@@ -51,6 +51,13 @@ func NewStepped(now func() time.Time) *Executor {
 	return &Executor{now: now, keep: keepEndedStepped, runs: map[string]*run{}, known: map[compute.Handle]*run{}}
 }
 
+// SaveFor sets how long a run takes to save its state when it is told to end.
+func (x *Executor) SaveFor(d time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.save = d
+}
+
 // run is one run. Its fields are guarded by Executor.mu; done is closed once
 // exit is set.
 type run struct {
@@ -129,7 +136,7 @@ func (x *Executor) Watch(h compute.Handle, ended func(compute.Exit)) error {
 }
 
 // Signal lets the run save its state and end: after Save, or after the grace if
-// that is shorter, and then it counts as killed.
+// that is shorter, and then it counts as killed. A second call can only shorten it.
 func (x *Executor) Signal(h compute.Handle, grace time.Duration) error {
 	r, err := x.find(h)
 	if err != nil {
@@ -138,12 +145,15 @@ func (x *Executor) Signal(h compute.Handle, grace time.Duration) error {
 	now := x.now()
 	x.fire(now)
 	x.mu.Lock()
-	if r.exit == nil && !r.stopped && r.end.After(now) {
-		r.stopped = true
-		r.killed = grace < x.save
+	if r.exit == nil && r.end.After(now) {
+		// Asked again, with less time than is left: it is killed then.
 		if end := now.Add(max(0, min(grace, x.save))); end.Before(r.end) {
 			r.end = end
+			r.killed = grace < x.save
+		} else if !r.stopped {
+			r.killed = grace < x.save
 		}
+		r.stopped = true
 		heap.Fix(&x.ends, r.index)
 	}
 	x.mu.Unlock()

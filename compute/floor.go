@@ -1,0 +1,262 @@
+package compute
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice"
+	"sluice/compute/placement"
+)
+
+// place is where one node goes.
+type place struct {
+	host      Host
+	executor  string
+	isolation Isolation
+	units     int
+	gpus      []int
+}
+
+// floor is what is free of the hosts, by class, while orders are carried out.
+type floor struct {
+	s       *Service
+	classes map[string]*hall
+	usual   map[string][]placement.Typical
+}
+
+// hall is the hosts of one class.
+type hall struct {
+	hosts   []Host
+	cluster *placement.Cluster
+	among   map[string]int // masks known so far, by what they depend on
+	refused map[string]map[string]string
+	taken   int                 // places given away or back, so far
+	most    map[string]mostFree // by mask
+}
+
+// mostFree is the most that was free on one host when so much was taken.
+type mostFree struct{ units, taken int }
+
+// floor returns what is free now. Callers hold mu.
+func (s *Service) floor() *floor { return &floor{s: s, classes: map[string]*hall{}} }
+
+// unlimited stands for what a host does not say of its CPUs or memory.
+const unlimited = 1 << 40
+
+// of returns the hosts of a class and what is free of them. A unit is a GPU, or a
+// CPU slot, which is placed as a GPU is.
+func (f *floor) of(class string) *hall {
+	if x := f.classes[class]; x != nil {
+		return x
+	}
+	x := &hall{among: map[string]int{}, refused: map[string]map[string]string{}, most: map[string]mostFree{}}
+	f.classes[class] = x
+	at := map[string]int{}
+	var free []placement.Host
+	for _, h := range f.s.cfg.Hosts {
+		if h.Class != class {
+			continue
+		}
+		p := placement.Host{Name: h.Name, CPUMilli: unlimited, MemMiB: unlimited, GPUs: slices.Repeat([]int{placement.Whole}, h.Units)}
+		if h.CPUs > 0 {
+			p.CPUMilli = int64(h.CPUs) * 1000
+		}
+		if h.MemoryGB > 0 {
+			p.MemMiB = int64(h.MemoryGB * 1024)
+		}
+		at[h.Name] = len(free)
+		x.hosts, free = append(x.hosts, h), append(free, p)
+	}
+	for _, e := range f.s.active {
+		for i := range e.Nodes {
+			if h, ok := at[e.Nodes[i].Host]; ok {
+				d := demand(e.Task.Resources, e.Nodes[i].Units)
+				free[h].CPUMilli -= d.CPUMilli
+				free[h].MemMiB -= d.MemMiB
+				for _, g := range e.held(i) {
+					if g < len(free[h].GPUs) {
+						free[h].GPUs[g] = 0
+					}
+				}
+			}
+		}
+	}
+	x.cluster = placement.New(free, f.typical(class), placement.Sluice)
+	return x
+}
+
+// held is the units of the host that a node holds, by index. A record of before
+// units were numbered holds the first ones.
+func (e *entry) held(rank int) []int {
+	n := e.Nodes[rank]
+	if len(n.GPUs) == n.Units {
+		return n.GPUs
+	}
+	out := make([]int, n.Units)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// typical is the work that usually comes to a class: what is known now, and a
+// little of each common size, so that an empty site is packed with sense too.
+func (f *floor) typical(class string) []placement.Typical {
+	if f.usual == nil {
+		f.usual = map[string][]placement.Typical{}
+		at := map[string]map[placement.Demand]int{}
+		for _, e := range f.s.jobs {
+			d := demand(e.Task.Resources, e.perNode())
+			c := e.Job.Class
+			if at[c] == nil {
+				at[c] = map[placement.Demand]int{}
+			}
+			i, ok := at[c][d]
+			if !ok {
+				if len(at[c]) >= 32 {
+					continue
+				}
+				i = len(f.usual[c])
+				at[c][d] = i
+				f.usual[c] = append(f.usual[c], placement.Typical{Demand: d})
+			}
+			f.usual[c][i].Weight += float64(max(1, e.Job.Nodes))
+		}
+	}
+	out := slices.Clone(f.usual[class])
+	for _, n := range []int{1, 2, 4, 8} {
+		out = append(out, placement.Typical{Demand: placement.Demand{GPUs: n, GPUMilli: placement.Whole}, Weight: 0.25})
+	}
+	return out
+}
+
+func (e *entry) perNode() int { return e.Job.Units / max(1, e.Job.Nodes) }
+
+func demand(r Resources, units int) placement.Demand {
+	return placement.Demand{
+		CPUMilli: int64(r.CPUs * 1000), MemMiB: int64(r.MemoryGB * 1024), GPUs: units, GPUMilli: placement.Whole,
+	}
+}
+
+// place chooses a host for each node, so that little of what stays free is of no
+// use, and takes the room: all nodes or none. Callers hold mu.
+func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
+	t, known := s.tenant(e.Job.Tenant)
+	if !known {
+		return nil, sluice.Errorf(sluice.Conflict, "sluice tenant list shows the tenants", "job %s: there is no tenant %q any more", e.Job.ID, e.Job.Tenant)
+	}
+	x := f.of(e.Job.Class)
+	res := e.Task.Resources
+	mask := x.mask(s, e, res, t)
+	d := demand(res, e.perNode())
+	d.Among = x.among[mask]
+	nodes := max(1, e.Job.Nodes)
+	var taken []placement.Place
+	for len(taken) < nodes {
+		at, ok := x.cluster.Find(d, nil)
+		if !ok {
+			break
+		}
+		x.cluster.Take(d, at)
+		x.taken++
+		taken = append(taken, at)
+	}
+	var p Placement
+	if s.cfg.Decisions {
+		p = Placement{
+			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
+			Isolation: s.isolation(res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
+		}
+	}
+	if len(taken) < nodes {
+		for _, at := range taken {
+			x.cluster.Give(d, at)
+			x.taken++
+		}
+		return nil, x.noRoom(e, nodes, len(taken), mask)
+	}
+	out := make([]place, 0, nodes)
+	for _, at := range taken {
+		h := x.hosts[at.Host]
+		name, isolation := h.ExecutorFor(s.isolation(res, t))
+		if !h.Real {
+			name, isolation = h.Executor, ""
+		}
+		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
+		p.Hosts = append(p.Hosts, h.Name)
+	}
+	if s.cfg.Decisions {
+		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
+		s.placements = append(s.placements, p)
+	}
+	return out, nil
+}
+
+// mask numbers the hosts that may take the job now, and notes why others may not.
+func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
+	key := fmt.Sprint(e.Job.Virtual, "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
+	if _, ok := x.among[key]; ok {
+		return key
+	}
+	ok := make([]bool, len(x.hosts))
+	refused := map[string]string{}
+	for i, h := range x.hosts {
+		why := s.blocked[h.Name]
+		switch {
+		case why != "":
+			why = "it is kept free: " + why
+		case h.Real == e.Job.Virtual:
+			why = "it is of the other kind, virtual or real"
+		case h.DiskGB > 0 && res.DiskGB > h.DiskGB:
+			why = fmt.Sprintf("it has %g GB of disk", h.DiskGB)
+		case h.Remote && s.cfg.Reach != nil && !s.cfg.Reach(h.Name):
+			why = "it does not answer"
+		default:
+			why = s.refuses(h, res, t)
+		}
+		if ok[i] = why == ""; !ok[i] {
+			refused[h.Name] = why
+		}
+	}
+	x.among[key], x.refused[key] = x.cluster.Among(ok), refused
+	return key
+}
+
+// noRoom says why a job cannot be placed now.
+func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
+	most := x.free(mask)
+	what := fmt.Sprintf("%d units", e.perNode())
+	if nodes > 1 {
+		what = fmt.Sprintf("%d nodes of %d units, %d have a place", nodes, e.perNode(), found)
+	}
+	why := ""
+	if r := x.refused[mask]; len(r) > 0 {
+		why = "; " + reasons(r)
+	}
+	return sluice.Errorf(sluice.Conflict, "it waits until a job there ends",
+		"no host of class %s has room for %s (the most that is free on one is %d%s)", cmp.Or(e.Job.Class, "?"), what, most, why)
+}
+
+// free is the most that is free on one host of those that may take the job.
+func (x *hall) free(mask string) int {
+	if m, ok := x.most[mask]; ok && m.taken == x.taken {
+		return m.units
+	}
+	most := 0
+	for i := range x.hosts {
+		if x.refused[mask][x.hosts[i].Name] != "" {
+			continue
+		}
+		n := 0
+		for _, g := range x.cluster.Host(i).GPUs {
+			if g == placement.Whole {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	x.most[mask] = mostFree{most, x.taken}
+	return most
+}

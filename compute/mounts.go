@@ -1,0 +1,94 @@
+package compute
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"sluice"
+)
+
+// volumeDir is where a tenant's named storage is.
+func (s *Service) volumeDir(tenant, name string) string {
+	return filepath.Join(s.cfg.Dir, "volumes", safe(tenant), safe(name))
+}
+
+// safe is a name as that of one folder.
+func safe(name string) string {
+	name = strings.ReplaceAll(name, "_", "__")
+	return "v-" + strings.Map(func(r rune) rune {
+		if r == '/' || r == 0 || r == '\\' {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+// mounts is what a run of the job sees beside its working folder: volumes, and the
+// files that came with it.
+func (s *Service) mounts(r Record) []RunMount {
+	var out []RunMount
+	for i, m := range r.Task.FileMounts {
+		out = append(out, RunMount{Source: filepath.Join(s.jobDir(r.Job.ID), "mounts", strconv.Itoa(i), path.Base(path.Clean("/"+m.Target))), Target: m.Target})
+	}
+	for _, v := range r.Task.Volumes {
+		out = append(out, RunMount{Source: s.volumeDir(r.Job.Tenant, v.Source), Target: v.Target})
+	}
+	return out
+}
+
+// link makes the mounts of a process of this machine, which has no file system of
+// its own: a target in its home or working folder is a link there, and any other
+// needs a container.
+func link(spec RunSpec) error {
+	for _, m := range spec.Mounts {
+		in, ok := inWork(m.Target)
+		if !ok {
+			return sluice.Errorf(sluice.Invalid, "put it below ~ or the working folder, or ask for a container: resources.labels: {sluice/isolation: container}",
+				"%s: a process of the host cannot have files at %s", spec.JobID, m.Target)
+		}
+		root, err := os.OpenRoot(spec.WorkDir)
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.Target, err)
+		}
+		if dir := path.Dir(in); dir != "." {
+			err = root.MkdirAll(dir, 0o700)
+		}
+		if err == nil {
+			if err = root.Symlink(m.Source, in); errors.Is(err, fs.ErrExist) {
+				err = nil // of an earlier run
+			}
+		}
+		_ = root.Close()
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// inWork is a target's path below the working folder, which is also the home of
+// a process; false where it is elsewhere.
+func inWork(target string) (string, bool) {
+	t, home := strings.CutPrefix(target, "~")
+	if !home && path.IsAbs(target) {
+		return "", false
+	}
+	t = path.Clean(strings.TrimLeft(t, "/"))
+	return t, filepath.IsLocal(t) && t != "."
+}
+
+// makeVolumes makes the folders of the tenant's volumes that a task names.
+func (s *Service) makeVolumes(tenant string, t *Task) error {
+	for _, v := range t.Volumes {
+		if err := os.MkdirAll(s.volumeDir(tenant, v.Source), 0o700); err != nil {
+			return fmt.Errorf("make the volume %s: %w", v.Source, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package site_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice"
+	"sluice/compute"
+	"sluice/site"
+)
+
+// awake counts the miners that draw more than they do asleep and do what they are
+// told.
+func (w *world) awake() (n int) {
+	for _, m := range w.site.Machines() {
+		if m.Kind == sluice.Miner && m.Mode != sluice.ModeSleep && m.Want != sluice.ModeSleep {
+			n++
+		}
+	}
+	return n
+}
+
+// An order comes at any instant, with work of all kinds on the hosts: firm,
+// interruptible, gangs, long and short notices. No work stops for the limit while a
+// miner under it is on, and nothing is cut while its notice can be kept.
+func TestMinersMakeRoomFirst(t *testing.T) {
+	var stops, spared atomic.Int64
+	t.Cleanup(func() {
+		// Else the test has seen nothing.
+		if stops.Load() < 20 || spared.Load() < 20 {
+			t.Errorf("%d jobs stopped, %d went on", stops.Load(), spared.Load())
+		}
+	})
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 0x726f6f6d))
+			w := newWorld(t, worldSpec{miners: 6, gpuHosts: 4, limit: 200 * sluice.Kilowatt, meters: true})
+			w.exec.SaveFor(time.Duration(r.IntN(60)) * time.Second)
+			var ids []string
+			for free := 32; free > 0; {
+				n := min(free, []int{1, 2, 4, 8}[r.IntN(4)])
+				nodes := 1
+				if free >= 2*n && r.IntN(3) == 0 {
+					nodes = 2
+				}
+				free -= n * nodes
+				j, err := w.jobs.Submit(context.Background(), w.clock(), compute.SubmitRequest{
+					Tenant: fmt.Sprint("t", r.IntN(3)), Virtual: true, Class: "gpu", Units: n,
+					RateUSDHour: 1 + r.Float64()*2, ExpectSeconds: 20 * 3600, Interruptible: r.IntN(2) == 0,
+					Task: &compute.Task{
+						Name: "train", NumNodes: nodes, Run: "x", Interrupt: compute.Interrupt{Notice: time.Duration(r.IntN(120)) * time.Second},
+						Resources: compute.Resources{Accelerator: "H100", GPUs: n},
+					},
+				})
+				w.must(err)
+				ids = append(ids, j.ID)
+			}
+			w.run(time.Duration(20+r.IntN(40))*time.Minute+time.Duration(r.IntN(900))*time.Second, 15*time.Second)
+			load := w.power("site")
+			limit := sluice.Watts(float64(load) * (0.05 + 0.9*r.Float64()))
+			_, err := w.site.Curtail(context.Background(), site.CurtailmentOrder{Node: "site", Limit: limit, For: 15 * time.Minute, By: "test", Why: "test"})
+			w.must(err)
+			stopped := map[string]bool{}
+			for range 40 {
+				w.run(15*time.Second, 15*time.Second)
+				for _, id := range ids {
+					j, err := w.jobs.Job(id)
+					w.must(err)
+					lost := j.State == compute.Stopping || j.State == compute.Queued && j.Preemptions > 0
+					if lost && !stopped[id] {
+						stopped[id] = true
+						if n := w.awake(); n > 0 {
+							t.Errorf("%s stopped (%s) with %d miners on, limit %v of %v", id, j.Why, n, limit, load)
+						}
+					}
+				}
+			}
+			stops.Add(int64(len(stopped)))
+			spared.Add(int64(len(ids) - len(stopped)))
+			if got := w.power("site"); got > limit && w.idle() < limit {
+				t.Errorf("%v after ten minutes under a limit of %v", got, limit)
+			}
+		})
+	}
+}
+
+// idle is what the site draws with everything stopped that can be.
+func (w *world) idle() sluice.Watts {
+	p := sluice.Watts(0)
+	for range w.spec.gpuHosts {
+		p += 2000
+	}
+	for _, m := range w.minersOf() {
+		p += m.Modes[0].Power
+	}
+	return sluice.Watts(float64(p) * overhead)
+}
+
+// A job whose notice is longer than an order gives is cut when the order's time is
+// over and nothing else can go; that is recorded, an alarm, and credited in the
+// books. Where the order gives time enough nothing is cut.
+func TestCutForALimit(t *testing.T) {
+	for _, within := range []time.Duration{time.Minute, 20 * time.Minute} {
+		w := newWorld(t, worldSpec{miners: 2, gpuHosts: 1, limit: 200 * sluice.Kilowatt, meters: true})
+		w.exec.SaveFor(10 * time.Minute)
+		j, err := w.jobs.Submit(context.Background(), w.clock(), compute.SubmitRequest{
+			Tenant: "acme", Virtual: true, Class: "gpu", Units: 8, RateUSDHour: 2, ExpectSeconds: 20 * 3600,
+			Task: &compute.Task{Name: "train", NumNodes: 1, Run: "x", Interrupt: compute.Interrupt{Notice: 15 * time.Minute}},
+		})
+		w.must(err)
+		w.run(30*time.Minute, 15*time.Second)
+		_, err = w.site.Curtail(context.Background(), site.CurtailmentOrder{Node: "site", Limit: 4 * sluice.Kilowatt, For: time.Hour, Within: within, By: "test", Why: "test"})
+		w.must(err)
+		w.run(50*time.Second, 5*time.Second)
+		if got, _ := w.jobs.Job(j.ID); got.State != compute.Stopping || got.Cuts != 0 {
+			t.Fatalf("within %s: %s after 50 s, %d cuts: %s", within, got.State, got.Cuts, got.Why)
+		}
+		w.run(20*time.Minute, 5*time.Second)
+		got, _ := w.jobs.Job(j.ID)
+		alarms, err := w.site.Alarms(context.Background(), true, 0, 100)
+		w.must(err)
+		told := false
+		for _, a := range alarms {
+			told = told || a.Name == "job-cut" && a.Subject == j.ID
+		}
+		var credits sluice.Money
+		w.must(w.db.EachEntry(context.Background(), time.Time{}, time.Time{}, func(e ledgerEntry) error {
+			for _, p := range e.Postings {
+				if strings.HasSuffix(p.Account, ":credits") {
+					credits += p.Amount
+				}
+			}
+			return nil
+		}))
+		if within == time.Minute {
+			if got.Cuts != 1 || got.CreditUSD <= 0 || !told || credits != got.CreditUSD {
+				t.Errorf("cut %d times, credit %v, posted %v, told %v", got.Cuts, got.CreditUSD, credits, told)
+			}
+		} else if got.Cuts != 0 || told || credits != 0 || got.Preemptions != 1 {
+			t.Errorf("cut %d times with time enough, posted %v, told %v, %d preemptions", got.Cuts, credits, told, got.Preemptions)
+		}
+	}
+}
+
+// Work that comes between two plans does not wait for the next one where it surely
+// pays and has room, and does where it does not.
+func TestStartsAtOnce(t *testing.T) {
+	w := newWorld(t, worldSpec{miners: 2, gpuHosts: 1, limit: 200 * sluice.Kilowatt, meters: true})
+	w.run(15*time.Minute, 15*time.Second)
+	first := w.submit(4, time.Hour, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	if j, _ := w.jobs.Job(first.ID); j.State != compute.Running {
+		t.Fatalf("%s: %s", j.State, j.Why)
+	}
+	cheap, large := w.submit(2, time.Hour, true, 0.01), w.submit(8, time.Hour, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	for _, j := range []compute.Job{cheap, large} {
+		if j, _ := w.jobs.Job(j.ID); j.State != compute.Queued {
+			t.Fatalf("%s is %s: %s", j.ID, j.State, j.Why)
+		}
+	}
+	d, err := w.site.Decisions(context.Background(), 0, 5)
+	w.must(err)
+	for _, x := range d {
+		for _, m := range x.JobMoves {
+			if m.Job == first.ID && m.Host == "gpu-00" && strings.Contains(m.Reason, "there is room") {
+				return
+			}
+		}
+	}
+	t.Errorf("no decision tells of the start: %+v", d)
+}
