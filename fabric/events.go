@@ -100,7 +100,9 @@ func (h *Hub) drain(ctx context.Context, c jetstream.Consumer) {
 func (h *Hub) take(ctx context.Context, c jetstream.Consumer) error {
 	// One waits for the first, then all that is there follows without waiting: a
 	// transaction for each would be a flush of the disk for each.
-	first, err := c.Fetch(1, jetstream.FetchMaxWait(5*time.Second))
+	fetch, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	first, err := c.Fetch(1, jetstream.FetchContext(fetch))
 	if err != nil {
 		return fmt.Errorf("read the fabric's stream: %w", err)
 	}

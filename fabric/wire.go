@@ -76,6 +76,7 @@ type RunState struct {
 	Phase   Phase         `json:"phase"`
 	Idle    bool          `json:"idle,omitempty"` // starting, but the agent was restarted and waits for the order again
 	Usage   compute.Usage `json:"usage"`
+	Ago     time.Duration `json:"ago,omitempty"` // how old that reading is
 	Exit    *compute.Exit `json:"exit,omitempty"`
 	Saved   time.Time     `json:"saved,omitzero"`    // newest file of the checkpoint folder
 	LogSize int64         `json:"log_size"`          // bytes of output

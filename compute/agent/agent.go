@@ -81,6 +81,7 @@ type Agent struct {
 type run struct {
 	record
 	usage   compute.Usage
+	usedAt  time.Time // when it was read; zero: not yet
 	saved   time.Time
 	logSize int64
 	logDone bool
@@ -326,6 +327,9 @@ func (r *run) state() fabric.RunState {
 	s := fabric.RunState{
 		Run: r.Run, Phase: r.Phase, Idle: r.Phase == fabric.Starting && !r.busy, Usage: r.usage, Saved: r.saved,
 		LogSize: r.logSize, LogDone: r.logDone, Kind: r.Kind, Err: r.Err, Fenced: r.Fenced,
+	}
+	if !r.usedAt.IsZero() {
+		s.Ago = time.Since(r.usedAt)
 	}
 	if r.Exit != nil {
 		e := *r.Exit

@@ -164,12 +164,13 @@ func (a *Agent) uses(ctx context.Context) {
 			continue
 		}
 		uctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		at := time.Now()
 		u, err := l.x.Usage(uctx, l.h)
 		cancel()
 		saved := tree.Newest(l.checkpoint)
 		a.mu.Lock()
 		if err == nil && u.Seconds >= l.r.usage.Seconds {
-			l.r.usage = u
+			l.r.usage, l.r.usedAt = u, at
 		}
 		// What is being written may be half there: a checkpoint counts when it has
 		// been quiet for a while. One that the job tells of comes at once.

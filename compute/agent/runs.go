@@ -145,6 +145,9 @@ func (a *Agent) begin(r *run, spec compute.RunSpec) {
 	}
 	a.mu.Lock()
 	r.Phase, r.Handle, r.At, r.busy = fabric.Running, h, time.Now().UTC(), false
+	if r.usedAt.IsZero() {
+		r.usedAt = time.Now() // it has used a little more than nothing by now
+	}
 	rec := r.record
 	stop := r.stop
 	a.mu.Unlock()

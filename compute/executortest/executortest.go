@@ -27,6 +27,16 @@ type Subject struct {
 	Gone func() compute.Handle
 	// Scripts: runs are processes, with exit statuses, signals and children.
 	Scripts bool
+	// Seen says where a run sees its folders and where they are looked into while
+	// it runs; nil: where its specification says.
+	Seen func(spec compute.RunSpec) compute.RunSpec
+}
+
+func (s Subject) seen(spec compute.RunSpec) compute.RunSpec {
+	if s.Seen == nil {
+		return spec
+	}
+	return s.Seen(spec)
 }
 
 // Run runs the suite. Each test gets a Subject of its own.

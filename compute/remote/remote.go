@@ -92,6 +92,7 @@ type run struct {
 	mu       sync.Mutex
 	state    fabric.RunState
 	heard    time.Time // when the state was told, by this machine's clock
+	told     bool      // the host has said what it uses, in this process
 	changed  chan struct{}
 	ending   bool
 	looking  time.Time // when it was looked for last
@@ -274,7 +275,7 @@ func (r *run) update(s fabric.RunState) {
 		r.state, r.heard = s, time.Now()
 		r.finish(s, *s.Exit)
 	case fabric.Starting, fabric.Running:
-		r.state, r.heard = s, time.Now()
+		r.state, r.heard, r.told = s, time.Now(), s.Phase == fabric.Running && (s.Ago > 0 || s.Usage.Seconds > 0)
 		if s.Saved.After(r.saved) && r.bringing.TryLock() {
 			// A new checkpoint comes home at once: what happens to the host then
 			// costs no more than what came after it.
@@ -483,9 +484,9 @@ func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := r.state.Usage
-	if r.state.Phase == fabric.Running && u.Seconds > 0 {
+	if r.state.Phase == fabric.Running && r.told {
 		if age := time.Since(r.heard); ok && age < fabric.Unreachable {
-			u.Seconds += age.Seconds()
+			u.Seconds += (age + r.state.Ago).Seconds()
 		}
 	}
 	return u, nil
