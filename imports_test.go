@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"report":    {"."},
 	"pivot":     {".", "dispatch", "history", "report"},
 	"backtest":  {".", "compute", "device", "dispatch", "feed", "forecast", "history", "ledger", "report", "sim/hosts", "site"},
-	"store":     {".", "compute", "ledger", "site"},
+	"store":     {".", "compute", "fabric", "ledger", "site"},
 	"server":    {".", "compute", "ledger", "site"},
 	"telemetry": {".", "site"},
 	"ui":        {},
@@ -46,6 +46,10 @@ var mayImport = map[string][]string{
 	"feed/…":            {".", "broker", "feed"},
 	"forecast/…":        {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":         {".", "compute"},
+	"compute/agent":     {".", "compute", "fabric", "fabric/tree"},
+	"compute/remote":    {".", "compute", "fabric", "fabric/tree"},
+	"fabric":            {".", "compute", "fabric/tree"},
+	"fabric/tree":       {"."},
 	"compute/placement": {"."}, // what is free and what is asked: it knows nothing of jobs
 	"sim/hosts":         {".", "compute"},
 	"sim/replay":        {".", "feed"},
@@ -57,10 +61,14 @@ var mayImport = map[string][]string{
 // standard library.
 var outside = map[string][]string{
 	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
-	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
+	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/crypto/bcrypt"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
+	"compute/agent":     {"golang.org/x/sys"},
+	"compute/remote":    {"golang.org/x/sys"},
+	"fabric":            {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "golang.org/x/sys", "golang.org/x/time"},
+	"fabric/tree":       {"golang.org/x/sys"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},
 	"device/scan":       {"golang.org/x/time"},

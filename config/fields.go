@@ -79,6 +79,7 @@ var fields = map[string]field{
 	"Config.pivot":     {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
 	"Config.alarms":    {doc: "Where alarms go besides the page and the log."},
 	"Config.telemetry": {doc: "The history of readings: what is kept, and where else it goes."},
+	"Config.fabric":    {doc: "How other machines join as hosts: docs/hosts.md."},
 	"Config.server":    {doc: "Where the API and the dashboard are served."},
 
 	"Site.name":                   {doc: "The site's name.", need: true, form: "name"},
@@ -175,13 +176,18 @@ var fields = map[string]field{
 
 	"Host.name":                   {doc: "The host's name.", need: true, form: "name"},
 	"Host.node":                   {doc: "The node that feeds it.", need: true},
-	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice, virtual is a group of GPU hosts that stands in backtests and plans only.", def: "local", enum: []string{"local", "virtual"}},
+	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice, agent another machine that has joined (docs/hosts.md), virtual is a group of GPU hosts that stands in backtests and plans only.", def: "local", enum: []string{"local", "agent", "virtual"}},
 	"Host.count":                  {doc: "virtual: how many hosts of this kind there are.", def: "1", between: []float64{1, 1e5}},
-	"Host.gpu":                    {doc: "virtual: the model of its GPUs."},
+	"Host.gpu":                    {doc: "virtual, agent: the model of its GPUs."},
 	"Host.slots":                  {doc: "CPU slots for jobs, or GPUs of a virtual host; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
 	"Host.memory_gb":              {doc: "Memory for jobs in GB; 0 means what the machine has.", def: "0", between: []float64{0, 1e6}},
 	"Host.idle_power":             {doc: "Its power without a job.", def: "0W"},
 	"Host.slot_power":             {doc: "The power that each slot in use adds.", def: "0W"},
+	"Host.address":                {doc: "agent: the address at which other nodes of a gang reach it."},
+	"Host.cpus":                   {doc: "agent: its CPUs for jobs; 0 means as many as slots, where those are CPUs.", def: "0", between: []float64{0, 4096}},
+	"Host.region":                 {doc: "agent: where it is, for tenants whose work must stay there.", form: "region"},
+	"Host.labels":                 {doc: "agent: what you attest of it, as KEY=VALUE: certifications, network, rack."},
+	"Host.isolations":             {doc: "agent: what stands between its jobs and the host: process, container, sandbox; nothing means process."},
 	"Host.usd_per_slot_hour":      {doc: "The rate of a slot for an hour.", def: "0", between: []float64{0, 1e4}},
 	"Host.spot_usd_per_slot_hour": {doc: "The rate of a slot for an hour of work that may be interrupted.", def: "0", between: []float64{0, 1e4}},
 
@@ -300,6 +306,14 @@ var fields = map[string]field{
 	"RemoteWrite.user":     {doc: "The user, where the receiver asks for one instead of a token."},
 	"RemoteWrite.password": {doc: "The password: env:NAME or file:PATH."},
 	"RemoteWrite.backlog":  {doc: "How far sending may fall behind; what is older is not sent any more.", def: "2h", between: []float64{60, 366 * 86400}},
+
+	"Fabric.listen":      {doc: "host:port at which agents join; an address that hosts can reach.", def: "127.0.0.1:8421"},
+	"Fabric.url":         {doc: "An existing NATS cluster with JetStream, instead of listening: tls://host:port, several by commas."},
+	"Fabric.ca":          {doc: "A file with the authorities of the cluster's certificate; nothing means the system's. Relative to this file."},
+	"Fabric.credentials": {doc: "The cluster's credentials file of Sluice's user. Relative to this file."},
+	"Fabric.user":        {doc: "Sluice's user in the cluster, where it has no credentials file."},
+	"Fabric.password":    {doc: "The password: env:NAME or file:PATH."},
+	"Fabric.keep":        {doc: "How long a job on one host runs on when its host and the site cannot hear each other. Before that is over it starts nowhere else.", def: "2h", between: []float64{60, 7 * 86400}},
 
 	"Server.listen":     {doc: "host:port of the API and the dashboard.", def: "127.0.0.1:8420"},
 	"Server.token_file": {doc: "A file with the token that callers must show. Needed where listen is not a loopback address. Relative to this file."},

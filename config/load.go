@@ -73,6 +73,9 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	abs(&c.Fabric.CA)
+	abs(&c.Fabric.Credentials)
+	c.Fabric.Password = c.Fabric.Password.at(dir)
 	own := func(p *string) { // a map that is no name is a file's path
 		if strings.ContainsAny(*p, "./") {
 			abs(p)

@@ -46,6 +46,8 @@ var objects = map[string]string{
 	"Calibration": "How promises made to orders were kept",
 	"Curve":       "What a class draws and hashes, mode by mode", "CurvePoint": "One mode of a curve",
 	"FleetOrder": "An order to many miners", "FleetPreview": "What an order to many miners would do", "FleetResult": "What an order to many miners has done",
+	"JoinedHost": "A machine that an agent runs for the site", "HostToken": "A token with which a host joins", "HostTokenOrder": "A token to make",
+	"HostDone": "What was done with a host", "HostLostOrder": "The word that a host is gone",
 	"Balance": "What an account holds", "Entry": "One double-entry transaction", "Posting": "One leg of an entry",
 }
 

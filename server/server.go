@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Site   Site
 	Jobs   Jobs
+	Hosts  Hosts // nil: no other machines join
 	Books  Books
 	Backup Backup
 	Now    func() time.Time // site time
@@ -94,6 +95,7 @@ func New(o Options) (*Server, error) {
 	s.curtailmentRoutes()
 	s.jobRoutes()
 	s.bookRoutes()
+	s.hostRoutes()
 	s.eventRoutes()
 	spec, err := describe(s.api.OpenAPI())
 	if err != nil {
