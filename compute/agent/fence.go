@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -94,6 +95,7 @@ func Guard(ctx context.Context, dir string, executors []Executor) error {
 	defer lock.Close()
 	boot := bootID()
 	ending := map[string]bool{}
+	var over sync.Map // runs that it has ended: their records say so only when an agent is back
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for idle := 0; idle < 10; {
@@ -109,7 +111,7 @@ func Guard(ctx context.Context, dir string, executors []Executor) error {
 		h, now := readLease(filepath.Join(dir, "lease.json"), boot), fabric.Uptime()
 		alive := 0
 		for _, r := range recs {
-			if !r.alive() {
+			if _, ended := over.Load(r.Run); ended || !r.alive() {
 				continue
 			}
 			alive++
@@ -118,7 +120,12 @@ func Guard(ctx context.Context, dir string, executors []Executor) error {
 				continue
 			}
 			ending[r.Run] = true
-			go func() { _ = endRecord(ctx, x, r) }()
+			go func() {
+				for endRecord(ctx, x, r) != nil && ctx.Err() == nil {
+					time.Sleep(time.Second)
+				}
+				over.Store(r.Run, true)
+			}()
 		}
 		idle++
 		if f, free, err := lockFile(filepath.Join(dir, "agent.lock")); err == nil && !free || alive > 0 {

@@ -72,6 +72,7 @@ func await(t testing.TB, x *remote.Executor, h compute.Handle) compute.Exit {
 // Over cuts at many instants the output arrives once, in order; the run's end that
 // happens during one is told after it.
 func TestCutsLoseNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "h1")
 	p := newProxy(t, w.hub.Address()[len("tls://"):])
 	w.join("h1", w.token("h1"), func(c *agent.Config) { c.Link.URL = p.url() })
@@ -99,6 +100,7 @@ func TestCutsLoseNothing(t *testing.T) {
 // During a cut a start fails at once and is safe to try elsewhere; the silence is
 // noticed in under 5 s.
 func TestStartDuringACut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "h1")
 	p := newProxy(t, w.hub.Address()[len("tls://"):])
 	w.join("h1", w.token("h1"), func(c *agent.Config) { c.Link.URL = p.url() })
@@ -122,6 +124,7 @@ func TestStartDuringACut(t *testing.T) {
 
 // A site that is closed and opened again finds its run, its output and its end.
 func TestSiteRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "h1")
 	w.join("h1", w.token("h1"))
 	x := w.executor(remote.Config{})
@@ -144,6 +147,7 @@ func TestSiteRestarts(t *testing.T) {
 // Work comes home: a checkpoint while the run goes on, files on request, and all of
 // it at a stop; the next host gets it, and only what has changed is sent.
 func TestWorkTravels(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "h1", "h2")
 	for i, h := range []string{"h1", "h2"} {
 		w.join(h, w.token(h), func(c *agent.Config) { c.Link.LocalAddress = fmt.Sprintf("127.0.0.%d", i+2) })
@@ -205,6 +209,7 @@ trap 'echo 2 > $SLUICE_CHECKPOINT_DIR/step; exit 5' TERM; while :; do sleep 0.05
 // A node of a gang ends soon when its host hears nothing; the site says so only
 // when that is certain, and an operator's word does it at once.
 func TestLeases(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "h1")
 	p := newProxy(t, w.hub.Address()[len("tls://"):])
 	w.join("h1", w.token("h1"), func(c *agent.Config) { c.Link.URL = p.url() })
