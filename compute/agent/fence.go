@@ -128,10 +128,12 @@ func Guard(ctx context.Context, dir string, executors []Executor) error {
 			}()
 		}
 		idle++
-		if f, free, err := lockFile(filepath.Join(dir, "agent.lock")); err == nil && !free || alive > 0 {
-			idle = 0
-		} else if err == nil {
+		f, free, err := lockFile(filepath.Join(dir, "agent.lock"))
+		if f != nil {
 			_ = f.Close()
+		}
+		if alive > 0 || err == nil && !free {
+			idle = 0
 		}
 	}
 	return nil
