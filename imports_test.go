@@ -61,13 +61,13 @@ var mayImport = map[string][]string{
 // standard library.
 var outside = map[string][]string{
 	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
-	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang", "golang.org/x/crypto/bcrypt"},
+	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"compute/agent":     {"golang.org/x/sys"},
 	"compute/remote":    {"golang.org/x/sys"},
-	"fabric":            {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "golang.org/x/sys", "golang.org/x/time"},
+	"fabric":            {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "golang.org/x/crypto/bcrypt", "golang.org/x/sys", "golang.org/x/time"},
 	"fabric/tree":       {"golang.org/x/sys"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"sluice"
 	"sluice/compute"
@@ -181,26 +178,11 @@ func (j *joined) Token(ctx context.Context, host string, within time.Duration, b
 	}
 	out := server.HostToken{Host: host, Token: t.Text(), URL: j.hub.Address(), Until: &until}
 	if t.External {
-		if out.NATS, err = natsUser(t); err != nil {
+		if out.NATS, err = t.ClusterUser(); err != nil {
 			return server.HostToken{}, err
 		}
 	}
 	return out, nil
-}
-
-// natsUser is what an existing cluster must know of a host: who it is and what it
-// may say. The cluster gets a hash.
-func natsUser(t fabric.JoinToken) (string, error) {
-	hash, err := bcrypt.GenerateFromPassword([]byte(t.Secret), 8) // of 256 random bits: no guessing
-	if err != nil {
-		return "", fmt.Errorf("make the cluster's user: %w", err)
-	}
-	r := fabric.RightsOf(t.Host)
-	b, err := json.Marshal(map[string]any{
-		"user": t.Host, "password": string(hash),
-		"permissions": map[string]any{"publish": r.Publish, "subscribe": r.Subscribe, "allow_responses": map[string]any{"max": 1, "expires": "5m"}},
-	})
-	return string(b), err
 }
 
 // Revoke makes a host's tokens void.
