@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 			os.Exit(process.Shim(os.Args[2]))
 		case "agent":
 			os.Exit(agentProcess(os.Args[2]))
+		case "crowd":
+			os.Exit(crowdProcess(os.Args[2]))
 		case "guard":
 			os.Exit(guardProcess(os.Args[2]))
 		case "site":
