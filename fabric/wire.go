@@ -113,7 +113,7 @@ type Event struct {
 	Reading *Reading  `json:"reading,omitempty"`
 	Use     *Use      `json:"use,omitempty"`
 	Run     *RunState `json:"run,omitempty"` // a change of phase
-	Dropped uint64    `json:"dropped,omitempty"`
+	Dropped uint64    `json:"dropped,omitempty"` // events up to this one that the spool had no room for
 }
 
 // Use is what a run had used at a time.

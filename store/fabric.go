@@ -120,10 +120,15 @@ func appendBatch(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, b fabric.Hos
 	case b.After > last && !b.Force:
 		return fabric.Gap, nil
 	}
+	stored := last
 	for _, e := range b.Events {
-		if e.Seq <= last {
+		if e.Seq <= stored {
 			continue
 		}
+		if e.Dropped > 0 { // the agent does not know what of it had arrived
+			e.Dropped = min(e.Dropped, e.Seq-stored)
+		}
+		stored = e.Seq
 		run := ""
 		switch {
 		case e.Use != nil:

@@ -35,6 +35,7 @@ type spool struct {
 	mu    sync.Mutex
 	segs  []segment // the oldest first; the last is written to
 	f     *os.File
+	note  *os.File // holds acked, so that what is dropped meanwhile is told after a restart too
 	next  uint64 // number of the next event
 	acked uint64 // the stream has everything up to it
 	lost  uint64 // events that could not be kept, not told yet
@@ -72,7 +73,14 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		s.segs = []segment{{first: 1}}
 	}
 	last := &s.segs[len(s.segs)-1]
-	s.next, s.acked = last.first, s.segs[0].first-1
+	s.next = last.first
+	if s.note, err = os.OpenFile(filepath.Join(dir, "acked"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fmt.Errorf("open the spool: %w", err)
+	}
+	b := make([]byte, 20)
+	if n, _ := s.note.ReadAt(b, 0); n == len(b) {
+		s.acked, _ = strconv.ParseUint(string(b), 10, 64)
+	}
 	// What a crash has cut in the middle was never confirmed to anybody.
 	events, good, err := s.readSegment(*last, 0, 0)
 	if err != nil {
@@ -91,6 +99,7 @@ func openSpool(dir string, limit int64) (*spool, error) {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
 	last.size = good
+	s.acked = min(s.acked, s.next-1)
 	s.wake()
 	return s, nil
 }
@@ -246,6 +255,10 @@ func (s *spool) ack(to uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acked = max(s.acked, to)
+	_, _ = fmt.Fprintf(io.NewOffsetWriter(s.note, 0), "%020d", s.acked)
+	if len(s.segs) > 1 && s.segs[1].first <= s.acked+1 {
+		_ = s.note.Sync() // before what it says is not needed goes
+	}
 	for len(s.segs) > 1 && s.segs[1].first <= s.acked+1 {
 		_ = os.Remove(s.path(s.segs[0].first))
 		s.segs = s.segs[1:]
@@ -263,4 +276,5 @@ func (s *spool) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.f.Close()
+	_ = s.note.Close()
 }

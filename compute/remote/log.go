@@ -31,56 +31,57 @@ func (x *Executor) Log(host, id string, from int64, data []byte) (int64, bool, e
 	}
 	r.log.Lock()
 	defer r.log.Unlock()
-	next, err := appendLog(r.Dir, r.handle.Log, from, data, x.cfg.MaxLog, !r.logged)
+	next, sure, err := appendLog(r.Dir, r.handle.Log, from, data, x.cfg.MaxLog, !r.logged)
 	if err != nil {
 		return 0, true, fmt.Errorf("append to the log of %s: %w", id, err)
 	}
-	r.logged = true
+	r.logged = r.logged || sure
 	return next, true, nil
 }
 
-// appendLog appends what of the data is new. first says that a process before this
-// one may have been killed between the appending of a piece and the noting of it.
-func appendLog(dir, log string, from int64, data []byte, limit int64, first bool) (int64, error) {
+// appendLog appends what of the data is new and returns which byte comes next. first
+// says that a process before this one may have been killed between the appending of
+// a piece and the noting of it; sure that nothing of such a piece is left.
+func appendLog(dir, log string, from int64, data []byte, limit int64, first bool) (next int64, sure bool, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	note, err := os.OpenFile(filepath.Join(dir, positionFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer note.Close()
 	if err := unix.Flock(int(note.Fd()), unix.LOCK_EX); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer out.Close()
 	info, err := out.Stat()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	size := info.Size()
 	p, there, err := readPosition(note)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if !there {
 		p = position{At: size}
 		if err := writePosition(note, p); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 	if lost := p.At - size; lost > 0 {
 		p.Next, p.At = max(0, p.Next-lost), size // a power cut has taken what was not flushed
 	}
 	if skip := p.Next - from; from > p.Next || skip >= int64(len(data)) {
-		return p.Next, nil // something before it is missing, or all of it is known
+		return p.Next, false, nil // something before it is missing, or all of it is known
 	} else if skip > 0 {
 		data = data[skip:]
 	}
@@ -88,7 +89,7 @@ func appendLog(dir, log string, from int64, data []byte, limit int64, first bool
 	if k := known(out, p.At, data); first && k > 0 {
 		if data = data[k:]; len(data) == 0 {
 			p.At += int64(k)
-			return p.Next, writePosition(note, p)
+			return p.Next, false, writePosition(note, p)
 		}
 	}
 	switch left := limit - size; {
@@ -98,13 +99,13 @@ func appendLog(dir, log string, from int64, data []byte, limit int64, first bool
 		data = append(data[:left:left], fmt.Sprintf("\n[sluice] the log has reached its limit of %d bytes; what follows is dropped\n", limit)...)
 	}
 	if _, err := out.Write(data); err != nil {
-		return 0, errors.Join(err, out.Truncate(size)) // a disk that is full: half a piece would be doubled
+		return 0, false, errors.Join(err, out.Truncate(size)) // a disk that is full: half a piece would be doubled
 	}
 	if info, err = out.Stat(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	p.At = info.Size()
-	return p.Next, writePosition(note, p)
+	return p.Next, true, writePosition(note, p)
 }
 
 func readPosition(f *os.File) (p position, there bool, err error) {
