@@ -5,6 +5,13 @@ BIN     := bin/sluice
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 ARGS    ?=
+PROBE   := device/gpu/bin/gpuprobe-$(shell $(GO) env GOOS)-$(shell $(GO) env GOARCH)
+
+# The race detector makes arithmetic some ten times as slow, and the optimiser is most
+# of what a site's tests compute. It is watched in its own tests; in those of others it
+# runs as it is. (Only what synchronises nothing by itself may be left out so: else the
+# detector sees races where there are none.)
+RACE := CGO_ENABLED=1 $(GO) test -race -timeout 30m
 
 UI_SRC  := $(shell find ui/src ui/public -type f 2>/dev/null) ui/index.html ui/package.json ui/package-lock.json ui/vite.config.ts
 
@@ -13,7 +20,7 @@ demo: build ## build Sluice and run the demo site until Ctrl-C
 	@exec $(BIN) up --demo $(ARGS)
 
 .PHONY: build
-build: ui ## build the binary with the dashboard inside
+build: ui $(PROBE) ## build the binary with the dashboard and the GPU probe inside
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sluice
 
 .PHONY: ui
@@ -23,12 +30,26 @@ ui/dist/index.html: $(UI_SRC)
 	@scripts/need node npm
 	cd ui && npm ci --no-audit --no-fund && npm run build
 
+# The part that talks to NVIDIA's driver; it is embedded, because it is the only one
+# that needs the machine's C library.
+$(PROBE): go.mod $(wildcard cmd/gpuprobe/*.go device/gpu/*.go device/gpu/nvml/*.go)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/gpuprobe
+
 .PHONY: test
-test: ui ## install what the tests need and run everything
-	@scripts/need gcc hledger chromium python3-scipy python3-torch python3-pymodbus snmpsim mosquitto nut-server
+test: ui $(PROBE) ## install what the tests need and run everything
+	@scripts/need gcc hledger chromium python3-scipy python3-torch python3-pymodbus snmpsim mosquitto nut-server nats-server
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+	$(RACE) ./dispatch
+	$(RACE) -gcflags='sluice/dispatch=-race=false -d=checkptr=0' $$($(GO) list ./... | grep -vx sluice/dispatch)
 	$(GO) test -timeout 20m ./forecast
+
+.PHONY: test-gpu-binary
+test-gpu-binary: build ## build what `scripts/test-gpu` needs on a machine without Go
+	CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags '-s -w' -o bin/gpu.test ./device/gpu
+
+.PHONY: test-gpu
+test-gpu: test-gpu-binary ## test against this machine's own GPUs, in under a minute
+	@scripts/test-gpu
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZTIME each
@@ -44,7 +65,7 @@ lint: ## gofmt and golangci-lint
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin ui/dist ui/node_modules
+	rm -rf bin device/gpu/bin ui/dist ui/node_modules
 
 .PHONY: help
 help:

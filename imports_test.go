@@ -28,8 +28,8 @@ var mayImport = map[string][]string{
 	"report":    {"."},
 	"pivot":     {".", "dispatch", "history", "report"},
 	"backtest":  {".", "compute", "device", "dispatch", "feed", "forecast", "history", "ledger", "report", "sim/hosts", "site"},
-	"store":     {".", "compute", "fabric", "ledger", "site"},
-	"server":    {".", "compute", "ledger", "site"},
+	"store":     {".", "compute", "fabric", "compute/tenant", "ledger", "site"},
+	"server":    {".", "compute", "compute/tenant", "ledger", "site"},
 	"telemetry": {".", "site"},
 	"ui":        {},
 	"sim":       {".", "device"},
@@ -42,19 +42,26 @@ var mayImport = map[string][]string{
 	"broker":   {".", "device"},
 	"device/…": {".", "broker", "device", "device/cgminer", "device/mapfile"},
 	// Dialects are data; hooks.go lists the drivers in Go that some of them need.
-	"device/dialect":    {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
-	"feed/…":            {".", "broker", "feed"},
-	"forecast/…":        {}, // a learner of numbers: it knows nothing of prices
-	"compute/…":         {".", "compute"},
-	"compute/agent":     {".", "compute", "fabric", "fabric/tree"},
-	"compute/remote":    {".", "compute", "fabric", "fabric/tree"},
-	"fabric":            {".", "compute", "fabric/tree"},
-	"fabric/tree":       {"."},
-	"compute/placement": {"."}, // what is free and what is asked: it knows nothing of jobs
-	"sim/hosts":         {".", "compute"},
-	"sim/replay":        {".", "feed"},
-	"examples/…":        {},
-	"cmd/sluice":        {"…"}, // the only place that names concrete ones
+	"device/dialect": {".", "device", "device/antminer", "device/cgminer", "device/luxos", "device/whatsminer"},
+	// The GPUs of a host. nvml is the inside of the probe, a program of its own.
+	"device/gpu":         {"."},
+	"device/gpu/nvml":    {"device/gpu"},
+	"device/gpu/gputest": {"device/gpu"},
+	"cmd/gpuprobe":       {"device/gpu/nvml"},
+	"feed/…":             {".", "broker", "feed"},
+	"forecast/…":         {}, // a learner of numbers: it knows nothing of prices
+	"compute/…":          {".", "compute"},
+	"compute/agent":      {".", "compute", "fabric", "fabric/tree"},
+	"compute/remote":     {".", "compute", "fabric", "fabric/tree"},
+	"fabric":             {".", "compute", "fabric/tree"},
+	"fabric/tree":        {"."},
+	"compute/elastic":    {"."}, // it is pure: samples and jobs in, caps out
+	"compute/idle":       {"."},
+	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
+	"sim/hosts":          {".", "compute"},
+	"sim/replay":         {".", "feed"},
+	"examples/…":         {},
+	"cmd/sluice":         {"…"}, // the only place that names concrete ones
 }
 
 // outside holds which packages may import from outside the module and the
@@ -62,7 +69,9 @@ var mayImport = map[string][]string{
 var outside = map[string][]string{
 	"broker":            {"github.com/eclipse/paho.mqtt.golang"},
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
-	"compute":           {"github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute":           {"golang.org/x/sys"},
+	"compute/jobfile":   {"github.com/goccy/go-yaml"},
+	"compute/docker":    {"github.com/moby/moby", "github.com/containerd/errdefs", "github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"compute/agent":     {"golang.org/x/sys"},
@@ -71,12 +80,14 @@ var outside = map[string][]string{
 	"fabric/tree":       {"golang.org/x/sys"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},
+	"device/gpu":        {"golang.org/x/sys"},
+	"device/gpu/nvml":   {"github.com/ebitengine/purego"},
 	"device/scan":       {"golang.org/x/time"},
 	"device/modbus":     {"github.com/simonvetter/modbus"},
 	"device/snmp":       {"github.com/gosnmp/gosnmp"},
 	"device/mapfile":    {"github.com/goccy/go-yaml"},
 	"device/whatsminer": {"github.com/GehirnInc/crypt"},
-	"sim":               {"github.com/simonvetter/modbus", "golang.org/x/sys"},
+	"sim":               {"github.com/GehirnInc/crypt", "github.com/simonvetter/modbus", "golang.org/x/sys"},
 	"server":            {"github.com/danielgtaylor/huma/v2", "github.com/prometheus/client_golang"},
 	"store":             {"modernc.org/sqlite", "github.com/pressly/goose/v3"},
 	"telemetry": {

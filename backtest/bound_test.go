@@ -1,9 +1,12 @@
 package backtest_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,4 +167,39 @@ func TestHindsightIsABound(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A bound is not a run: what it has no figure for is null, and it says why.
+func TestBoundHasNoParts(t *testing.T) {
+	s, count := farm(0)
+	s.Hosts = nil
+	r := runAll(t, market(3, 6, time.Hour).options(t, s, count, 3), backtest.Hindsight, backtest.LastPrice)
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told struct {
+		Policies []map[string]any `json:"policies"`
+	}
+	if err := json.Unmarshal(b, &told); err != nil {
+		t.Fatal(err)
+	}
+	bound, run := told.Policies[0], told.Policies[1]
+	for name := range run {
+		switch v, there := bound[name]; name {
+		case "name", "profit_usd", "capture", "wall_seconds":
+			if v == nil {
+				t.Errorf("the bound has no %s", name)
+			}
+		default:
+			if v != nil || !there || run[name] == nil {
+				t.Errorf("%s is %v of a bound (there: %v), %v of a run", name, v, there, run[name])
+			}
+		}
+	}
+	note, _ := bound["note"].(string)
+	var plain bytes.Buffer
+	if err := r.WriteText(&plain); err != nil || note == "" || !strings.Contains(plain.String(), note) || run["note"] != nil {
+		t.Errorf("the note %q of a bound, %v of a run, in %s, %v", note, run["note"], plain.String(), err)
+	}
 }

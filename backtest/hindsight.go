@@ -30,7 +30,10 @@ import (
 // A policy that moves machines within a step is the mean of policies that do so at
 // its start, and the bound, being that of a relaxation, holds for means too.
 //
-// A bound has no parts: of hindsight only the profit is known.
+// A bound has no parts: of hindsight only the profit is known. The units and jobs
+// that answer the prices by which it is proven break the limits now and then; what
+// the bound is above what they earn is the limits' own worth at these prices, and
+// no plan need exist that has both.
 func hindsight(ctx context.Context, o *Options) (*tally, []history.Finding, error) {
 	m, err := openMarket(o, o.From)
 	if err != nil {
@@ -38,6 +41,7 @@ func hindsight(ctx context.Context, o *Options) (*tally, []history.Finding, erro
 	}
 	defer m.close()
 	t := newTally(o, Hindsight, m.step)
+	t.Note = boundNote
 	var s *stream
 	if o.Jobs != nil && len(o.Site.Hosts) > 0 {
 		if s, err = openStream(o, m.step); err != nil {

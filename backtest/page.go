@@ -61,6 +61,14 @@ func (r *Report) WriteText(w io.Writer) error {
 	if err := t.WriteText(w); err != nil {
 		return err
 	}
+	for _, p := range r.Policies {
+		if p.Note == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "\n%s: %s.\n", p.Name, p.Note); err != nil {
+			return err
+		}
+	}
 	if len(r.Findings) > 0 {
 		if _, err := fmt.Fprintf(w, "\nThe data:\n"); err != nil {
 			return err

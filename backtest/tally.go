@@ -29,7 +29,12 @@ type Result struct {
 	Preemptions int      `json:"preemptions"`  // of jobs
 	Switches    float64  `json:"switches"`     // machines that changed their mode
 	Seconds     float64  `json:"wall_seconds"` // that it took
+	// Note says why what is null is not known; empty: all is.
+	Note string `json:"note,omitempty"`
 }
+
+// boundNote is the note of hindsight.
+const boundNote = "a proven bound, not a run: part of it is what limits are worth at the prices of power that prove it, which belongs to no use, so that it has no revenue, energy or jobs of its own"
 
 // MarshalJSON writes null for what is not known of a bound.
 func (r Result) MarshalJSON() ([]byte, error) {
@@ -46,7 +51,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	for k := range fields {
-		if k != "name" && k != "profit_usd" && k != "capture" && k != "wall_seconds" {
+		if k != "name" && k != "profit_usd" && k != "capture" && k != "wall_seconds" && k != "note" {
 			fields[k] = nil
 		}
 	}

@@ -68,10 +68,12 @@ type Message struct {
 
 // Topic is a subscription and its newest message.
 type Topic struct {
-	name string
-	mu   sync.Mutex
-	last *Message
-	hook func(Message)
+	conn    *Conn
+	name    string
+	mu      sync.Mutex
+	last    *Message
+	hook    func(Message)
+	refused bool // the broker lets us not listen to it
 }
 
 // Dial makes a connection. It returns at once and connects in the background:
@@ -178,11 +180,10 @@ func (c *Conn) subscribe(t *Topic) {
 	})
 	go func() {
 		<-token.Done()
-		st, ok := token.(*paho.SubscribeToken)
-		if ok && st.Result()[t.name] == 0x80 {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.err = fmt.Errorf("it refuses the topic %s", t.name)
+		if st, ok := token.(*paho.SubscribeToken); ok {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.refused = st.Result()[t.name] == 0x80
 		}
 	}()
 }
@@ -208,7 +209,7 @@ func (c *Conn) Watch(topic string, each func(Message)) (*Topic, error) {
 	defer c.mu.Unlock()
 	t := c.topics[topic]
 	if t == nil {
-		t = &Topic{name: topic}
+		t = &Topic{conn: c, name: topic}
 		c.topics[topic] = t
 		if c.up {
 			go c.subscribe(t)
@@ -235,7 +236,21 @@ func (t *Topic) Last() (m Message, ok bool) {
 	return *t.last, true
 }
 
-// Err returns why nothing may be heard at present; nil where all is well.
+// Err returns why nothing may be heard of the topic at present: there is no
+// connection, or the broker refuses this topic; nil where all is well.
+func (t *Topic) Err() error {
+	if err := t.conn.Err(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refused {
+		return sluice.Errorf(sluice.Unavailable, "may this user read it? its ACL says", "the broker at %s refuses the topic %s", t.conn.addr, t.name)
+	}
+	return nil
+}
+
+// Err returns why there is no connection at present; nil where there is one.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

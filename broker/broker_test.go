@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -160,6 +163,87 @@ func TestWhoMayConnect(t *testing.T) {
 	for _, bad := range []string{"", "a/#", "a/+/b", strings.Repeat("a", 2000)} {
 		if _, err := denied.Watch(bad, nil); sluice.KindOf(err) != sluice.Invalid {
 			t.Errorf("the topic %.20q: %v", bad, err)
+		}
+	}
+}
+
+// A topic that the broker lets us not listen to is silent for that reason; what else
+// there is goes on, and what is published is.
+func TestATopicThatIsRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go strict(c)
+		}
+	}()
+	c := dial(t, Options{Address: at(l.Addr().(*net.TCPAddr).Port)})
+	secret, err := c.Watch("secret", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := c.Watch("open", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return c.Err() == nil && secret.Err() != nil })
+	if s := secret.Err().Error(); !strings.Contains(s, "refuses the topic secret") {
+		t.Error(s)
+	}
+	if err := errors.Join(open.Err(), c.Err()); err != nil {
+		t.Errorf("the other topic: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.Publish(ctx, "status", []byte("1")); err != nil {
+		t.Errorf("publishing: %v", err)
+	}
+}
+
+// strict is a broker that takes every connection and message, and refuses to tell
+// what is said under the topic secret.
+func strict(c net.Conn) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(c)
+	for {
+		kind, err := r.ReadByte()
+		if err != nil {
+			return
+		}
+		n, err := binary.ReadUvarint(r)
+		body := make([]byte, n)
+		if err != nil || n > 1<<16 {
+			return
+		}
+		if _, err := io.ReadFull(r, body); err != nil {
+			return
+		}
+		var answer []byte
+		switch kind >> 4 {
+		case 1: // CONNECT
+			answer = []byte{0x20, 2, 0, 0}
+		case 3: // PUBLISH: its number stands behind the topic
+			at := 2 + int(binary.BigEndian.Uint16(body))
+			answer = []byte{0x40, 2, body[at], body[at+1]}
+		case 8: // SUBSCRIBE
+			granted := byte(1)
+			if bytes.Contains(body, []byte("secret")) {
+				granted = 0x80
+			}
+			answer = []byte{0x90, 3, body[0], body[1], granted}
+		case 12: // PINGREQ
+			answer = []byte{0xd0, 0}
+		}
+		if _, err := c.Write(answer); err != nil {
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"sluice"
@@ -28,63 +29,45 @@ func (s *Service) admits(r SubmitRequest) error {
 	if a := r.Task.Array; a != nil && (len(a.Indexes) == 0 || len(a.Indexes) > MaxArray) {
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("an array has at most %d jobs", MaxArray), "an array of %d jobs", len(a.Indexes))
 	}
-	if most := r.Task.Resources.MaxUSDPerHour; most > 0 {
-		if err := affordable(r, most); err != nil {
-			return err
+	count, nodes := 1, max(1, r.Task.NumNodes)
+	if r.Task.Array != nil {
+		count = len(r.Task.Array.Indexes)
+	}
+	s.askSpent(t.Name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queued := 0
+	for _, e := range s.open {
+		if e.Job.Tenant == t.Name && e.Job.State == Queued {
+			queued++
 		}
 	}
-	if t.Disabled {
-		return sluice.Errorf(sluice.Invalid, "ask the operator", "the tenant %s is disabled", t.Name)
-	}
-	if t.MaxPriority > 0 && r.Priority > t.MaxPriority {
-		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("ask for %d or less", t.MaxPriority), "priority %d is more than the tenant may ask for", r.Priority)
-	}
-	if t.MaxQueued > 0 {
-		s.mu.Lock()
-		n := 0
-		for _, e := range s.open {
-			if e.Job.Tenant == t.Name && e.Job.State == Queued {
-				n++
-			}
-		}
-		s.mu.Unlock()
-		count := 1
-		if r.Task.Array != nil {
-			count = len(r.Task.Array.Indexes)
-		}
-		if n+count > t.MaxQueued {
-			return sluice.Errorf(sluice.Conflict, "wait until some have begun, or cancel some",
-				"%d jobs of %s wait already, it may have %d", n, t.Name, t.MaxQueued)
-		}
-	}
-	if t.SpendLimit > 0 {
-		s.mu.Lock()
-		spent := s.spent(t)
-		s.mu.Unlock()
-		if spent >= t.SpendLimit {
-			return sluice.Errorf(sluice.Conflict, "ask the operator to raise it, or wait for the next month",
-				"%s has spent its limit: %.2f of %.2f USD", t.Name, spent.USD(), t.SpendLimit.USD())
-		}
-	}
-	return nil
+	return t.Check(s.posted[t.Name]+s.unpostedOf(t), s.heldUnits(t.Name), queued, LimitRequest{
+		Units: nodes * max(r.Units, r.Task.Resources.GPUs, int(math.Ceil(r.Task.Resources.CPUs)), 1), Priority: r.Priority,
+		Isolation: r.Task.Resources.Isolation, Jobs: count,
+	})
 }
 
 // MaxArray is the most jobs of one array.
 const MaxArray = 10_000
 
-// affordable refuses a task whose cheapest choice costs more than it wants to pay.
-func affordable(r SubmitRequest, most float64) error {
-	nodes := float64(max(1, r.Task.NumNodes))
-	price := func(c Choice) float64 { return c.RateUSDHour * float64(max(1, c.UnitsPerNode)) * nodes }
-	all := r.Choices
-	if len(all) == 0 {
-		all = []Choice{{RateUSDHour: r.RateUSDHour, UnitsPerNode: cmp.Or(r.Units, r.Task.Resources.GPUs)}}
+// affordable leaves out the choices that cost more than the task wants to pay.
+func affordable(t *Task, choices []Choice) ([]Choice, error) {
+	nodes := float64(max(1, t.NumNodes))
+	var first error
+	out := slices.DeleteFunc(slices.Clone(choices), func(c Choice) bool {
+		most, p := c.Resources.MaxUSDPerHour, c.RateUSDHour*float64(c.UnitsPerNode)*nodes
+		if most <= 0 || p <= most {
+			return false
+		}
+		first = cmp.Or(first, sluice.Errorf(sluice.Invalid, "raise max_hourly_cost, or ask for less",
+			"max_hourly_cost is %.4g USD, this task costs %.4g USD an hour here", most, p))
+		return true
+	})
+	if len(out) == 0 {
+		return nil, first
 	}
-	cheapest := slices.MinFunc(all, func(a, b Choice) int { return cmp.Compare(price(a), price(b)) })
-	if p := price(cheapest); p > most {
-		return sluice.Errorf(sluice.Invalid, "raise max_hourly_cost, or ask for less", "max_hourly_cost is %.4g USD, this task costs %.4g USD an hour here", most, p)
-	}
-	return nil
+	return out, nil
 }
 
 // egress is what a job may reach.

@@ -100,6 +100,9 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 			e.Job.Runs++
 			e.Job.RunID = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs)
 			e.Job.StartedAt, e.Job.Isolation = &t, places[0].isolation
+			if e.Job.BeganAt == nil {
+				e.Job.BeganAt = &t
+			}
 			e.setNodes(places, e.Job.RunID)
 			e.stopAt, e.runningAt, e.cut = time.Time{}, time.Time{}, false
 			s.touch(e)
@@ -113,6 +116,10 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 			}
 		}
 	})
+	if err == nil {
+		// No work begins whose decision is not on record.
+		err = s.keepPlacements(ctx, start)
+	}
 	if err != nil {
 		for _, i := range at {
 			errs[i] = fmt.Errorf("start: %w", err)
@@ -121,6 +128,32 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 	}
 	s.launch(ctx, start)
 	return errs
+}
+
+// keepPlacements stores the decisions of a change. Where they cannot be stored, the
+// starts are taken back: they wait again.
+func (s *Service) keepPlacements(ctx context.Context, start []*entry) error {
+	if s.cfg.Placements == nil {
+		return nil
+	}
+	s.mu.Lock()
+	todo := s.placements
+	s.placements = nil
+	s.mu.Unlock()
+	if len(todo) == 0 {
+		return nil
+	}
+	err := s.cfg.Placements.PutPlacement(ctx, todo...)
+	if err == nil {
+		return nil
+	}
+	_ = s.change(context.WithoutCancel(ctx), func() func() {
+		for _, e := range start {
+			s.requeue(e, "the decision where it goes could not be stored")
+		}
+		return nil
+	})
+	return fmt.Errorf("store the decisions where jobs go: %w", err)
 }
 
 // startable checks one start and finds its places. Callers hold mu.

@@ -37,6 +37,13 @@ func (s *Service) environ(r Record, spec RunSpec) []string {
 	if spec.Control != "" {
 		env = append(env, "SLUICE_CONTROL="+spec.Control)
 	}
+	hosts := make([]string, len(r.Nodes))
+	for i, n := range r.Nodes {
+		hosts[i] = n.Host
+	}
+	env = append(env, BatchEnviron(r.Task, BatchFacts{
+		JobID: r.Job.ID, Name: r.Job.Name, Nodes: hosts, Rank: spec.Rank, Dir: spec.WorkDir, GPUs: spec.GPUs, Restarts: r.Job.Runs - 1,
+	})...)
 	for _, v := range r.Task.Volumes {
 		env = append(env, "SLUICE_VOLUME_"+varName(v.Source)+"="+s.volumeDir(r.Job.Tenant, v.Source))
 	}

@@ -153,6 +153,43 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	d := demand(res, e.perNode())
 	d.Among = x.among[mask]
 	nodes := max(1, e.Job.Nodes)
+	taken := x.takeAll(d, nodes)
+	var p Placement
+	if s.cfg.Placements != nil {
+		p = Placement{
+			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
+			Isolation: isolation(e.Task, res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
+		}
+	}
+	if len(taken) < nodes {
+		for _, at := range taken {
+			x.cluster.Give(d, at)
+			x.taken++
+		}
+		if s.cfg.Placements != nil && len(p.Refused) > 0 {
+			s.placements = append(s.placements, p) // it was not for want of room alone
+		}
+		return nil, x.noRoom(e, nodes, len(taken), mask)
+	}
+	out := make([]place, 0, nodes)
+	for _, at := range taken {
+		h := x.hosts[at.Host]
+		name, isolation := h.ExecutorFor(isolation(e.Task, res, t))
+		if !h.Real {
+			name, isolation = h.Executor, ""
+		}
+		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
+		p.Hosts = append(p.Hosts, h.Name)
+	}
+	if s.cfg.Placements != nil {
+		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
+		s.placements = append(s.placements, p)
+	}
+	return out, nil
+}
+
+// takeAll takes places for so many nodes, or for as many as there is room.
+func (x *hall) takeAll(d placement.Demand, nodes int) []placement.Place {
 	var taken []placement.Place
 	for len(taken) < nodes {
 		at, ok := x.cluster.Find(d, nil)
@@ -163,40 +200,12 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		x.taken++
 		taken = append(taken, at)
 	}
-	var p Placement
-	if s.cfg.Decisions {
-		p = Placement{
-			Job: e.Job.ID, At: now.UTC(), Tenant: e.Job.Tenant, PolicyVersion: t.Version, Asked: res,
-			Isolation: s.isolation(res, t), Regions: t.Regions, Labels: t.Labels, Refused: x.refused[mask],
-		}
-	}
-	if len(taken) < nodes {
-		for _, at := range taken {
-			x.cluster.Give(d, at)
-			x.taken++
-		}
-		return nil, x.noRoom(e, nodes, len(taken), mask)
-	}
-	out := make([]place, 0, nodes)
-	for _, at := range taken {
-		h := x.hosts[at.Host]
-		name, isolation := h.ExecutorFor(s.isolation(res, t))
-		if !h.Real {
-			name, isolation = h.Executor, ""
-		}
-		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
-		p.Hosts = append(p.Hosts, h.Name)
-	}
-	if s.cfg.Decisions {
-		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
-		s.placements = append(s.placements, p)
-	}
-	return out, nil
+	return taken
 }
 
 // mask numbers the hosts that may take the job now, and notes why others may not.
 func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
-	key := fmt.Sprint(e.Job.Virtual, "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
+	key := fmt.Sprint(e.Job.Virtual, "\x00", isolation(e.Task, res, t), "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
 	if _, ok := x.among[key]; ok {
 		return key
 	}
@@ -214,7 +223,7 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 		case h.Remote && s.cfg.Reach != nil && !s.cfg.Reach(h.Name):
 			why = "it does not answer"
 		default:
-			why = s.refuses(h, res, t)
+			why = s.refuses(h, e.Task, res, t)
 		}
 		if ok[i] = why == ""; !ok[i] {
 			refused[h.Name] = why

@@ -121,12 +121,14 @@ while [ ! -e "$SLUICE_CHECKPOINT_DIR/go$SKYPILOT_NODE_RANK" ]; do sleep 0.02; do
 func TestRestartOnErrors(t *testing.T) {
 	w := newWorld(t, thisMachine)
 	r := script(`n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n; [ $n -ge 2 ] && exit 0; exit 33`)
-	r.Task.Resources.MaxRestarts, r.Task.Resources.RestartExitCodes = 2, []int{33}
-	other := script("exit 34")
-	other.Task.Resources = r.Task.Resources
+	r.Task.Resources.MaxRestarts = 2
+	other := script(`n=$(cat n 2>/dev/null || echo 0); echo $((n+1)) > n; [ $n -ge 1 ] && exit 34; exit 33`)
+	other.Task.Resources.RestartExitCodes = []int{33}
 	a, b := w.submit(r), w.submit(other)
 	w.start(b.ID)
-	w.reach(b.ID, compute.Failed)
+	w.until("it is restarted after 33", func() bool { j := w.job(b.ID); return j.State == compute.Queued && j.Runs == 1 })
+	w.start(b.ID)
+	w.reach(b.ID, compute.Failed) // but not after 34
 	for i := 1; i <= 2; i++ {
 		w.start(a.ID)
 		w.until("it waits again", func() bool { j := w.job(a.ID); return j.State == compute.Queued && j.Runs == i })
@@ -175,7 +177,7 @@ func TestArrayAndDependencies(t *testing.T) {
 		t.Fatalf("%+v", j)
 	}
 	w.restart()
-	if j := w.job(jobs[1].ID); *j.ArrayIndex != 2 || j.Name != "train[2]" {
+	if j := w.job(jobs[1].ID); *j.ArrayIndex != 2 || j.Name != "train-2" {
 		t.Fatalf("after a restart %+v", j)
 	}
 }
@@ -197,13 +199,16 @@ func TestPolicy(t *testing.T) {
 	if j := start(gpus(8, 60)); j.Host != "de" {
 		t.Fatalf("placed on %s", j.Host)
 	}
-	p := w.svc.TakePlacements()
-	if len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "us-tx") {
+	p, err := w.db.Placements().Placements(t.Context(), "j-000001")
+	if err != nil || len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "us-tx") {
 		t.Fatalf("decision %+v", p)
 	}
 	again := w.submit(gpus(8, 60))
-	err := w.svc.Start(t.Context(), w.Now(), again.ID, "")
+	err = w.svc.Start(t.Context(), w.Now(), again.ID, "")
 	wantKind(t, err, sluice.Conflict)
+	if p, err := w.db.Placements().Placements(t.Context(), again.ID); err != nil || len(p) != 1 || p[0].Run != "" || p[0].Refused["us"] == "" {
+		t.Errorf("the refusal left %+v (%v)", p, err)
+	}
 	if !strings.Contains(err.Error(), "us-tx") {
 		t.Errorf("the refusal does not say why: %v", err)
 	}
@@ -234,7 +239,7 @@ func TestPolicy(t *testing.T) {
 func TestFairShare(t *testing.T) {
 	w := newWorld(t, gpuHost("gpu-1"))
 	w.tenants = tenants{
-		"a": {Name: "a", Trusted: true}, "b": {Name: "b", Trusted: true, Weight: 2}, "c": {Name: "c", Trusted: true, MaxUnits: 2},
+		"a": {Name: "a", Trusted: true, MaxPriority: 5}, "b": {Name: "b", Trusted: true, Weight: 2}, "c": {Name: "c", Trusted: true, MaxUnits: 2},
 	}
 	w.restart()
 	put := func(tenant string, n, priority int) (ids []string) {
@@ -258,7 +263,7 @@ func TestFairShare(t *testing.T) {
 		t.Errorf("order %v\nwant  %v", got, want)
 	}
 	last := w.svc.Open()[11]
-	if !strings.Contains(last.Held, "2 of the 2 units") {
+	if !strings.Contains(last.Held, "2 units of the 2") {
 		t.Errorf("held: %q", last.Held)
 	}
 }
@@ -276,11 +281,11 @@ func TestSpendingLimit(t *testing.T) {
 	w.start(j.ID)
 	w.start(o.ID)
 	w.pass(50 * time.Minute)
-	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending-80" || n[0].About != "acme" {
+	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending" || n[0].About != "acme" || n[0].Spending.Turn != compute.SpendWarn {
 		t.Fatalf("notices %+v", n)
 	}
 	w.pass(10 * time.Minute)
-	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending-100" {
+	if n := w.svc.Tend(t.Context(), w.Now()); len(n) != 1 || n[0].Kind != "spending" || n[0].Spending.Turn != compute.SpendStop {
 		t.Fatalf("notices %+v", n)
 	}
 	got := w.job(j.ID)
@@ -298,6 +303,43 @@ func TestSpendingLimit(t *testing.T) {
 	w.pass(time.Hour)
 	if got := w.job(j.ID); got.State != compute.Succeeded || got.RunSeconds != 7200 {
 		t.Fatalf("%+v", got)
+	}
+}
+
+// The energy of jobs is posted once, whatever happens between two postings: what was
+// posted adds up to what the jobs used.
+func TestEnergyIsPostedOnce(t *testing.T) {
+	w := newWorld(t, gpuHost("gpu-1"), gpuHost("gpu-2"))
+	r := gpus(8, 3600)
+	r.Task.NumNodes = 2
+	j := w.submit(r)
+	var wh int64
+	bill := func() {
+		for _, u := range w.svc.Meter(w.Now()) {
+			wh += u.MilliWh
+		}
+		w.bill()
+	}
+	w.start(j.ID)
+	w.pass(13 * time.Minute)
+	bill()
+	w.pass(7 * time.Minute)
+	if err := w.svc.Preempt(t.Context(), w.Now(), j.ID, "price"); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	bill()
+	w.start(j.ID)
+	w.pass(11 * time.Minute)
+	bill()
+	w.restart()
+	w.pass(time.Hour)
+	bill()
+	bill()
+	got := w.job(j.ID)
+	// Two hosts' eight GPUs at 400 W for an hour.
+	if got.State != compute.Succeeded || wh != 6_400_000 || got.EnergyWh != 6400 || !got.EnergyEstimated {
+		t.Fatalf("%d mWh posted, the job has %v Wh: %+v", wh, got.EnergyWh, got)
 	}
 }
 
@@ -375,4 +417,41 @@ func TestGangsNeverOverfill(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A task that would run on several kinds of hosts waits for the cheapest, and goes to
+// another when only that has room; one with an order of its own keeps to it.
+func TestChoices(t *testing.T) {
+	big, small := gpuHost("big"), gpuHost("small")
+	small.Class, small.GPUModel, small.Units = "l4", "L4", 2
+	w := newWorld(t, big, small)
+	ask := func(ordered bool) compute.Job {
+		r := gpus(2, 3600)
+		a, l := compute.Resources{Accelerator: "A100", GPUs: 2}, compute.Resources{Accelerator: "L4", GPUs: 2}
+		r.Task.Resources, r.Task.Ordered = a, ordered
+		r.Choices = []compute.Choice{{Resources: a, RateUSDHour: 2}, {Resources: l, RateUSDHour: 0.5}}
+		return w.submit(r)
+	}
+	cheap, prefers := ask(false), ask(true)
+	if cheap.Class != "l4" || cheap.RateUSDHour != 0.5 || prefers.Class != "a100" {
+		t.Fatalf("%+v\n%+v", cheap, prefers)
+	}
+	w.start(cheap.ID)
+	other := ask(false)
+	w.svc.Tend(t.Context(), w.Now())
+	if got := w.job(other.ID); got.Class != "a100" || got.RateUSDHour != 2 || got.Task.Resources.Accelerator != "A100" {
+		t.Fatalf("%+v", got)
+	}
+	w.restart()
+	w.pass(time.Hour) // the cheap one has room again
+	w.svc.Tend(t.Context(), w.Now())
+	if got := w.job(other.ID); got.Class != "l4" {
+		t.Fatalf("%+v", got)
+	}
+	w.start(other.ID)
+	w.start(prefers.ID)
+	w.pass(time.Hour)
+	if a, b := w.job(other.ID), w.job(prefers.ID); a.State != compute.Succeeded || b.State != compute.Succeeded {
+		t.Fatalf("%+v\n%+v", a, b)
+	}
 }

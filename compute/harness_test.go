@@ -53,6 +53,7 @@ type world struct {
 	svc     *compute.Service
 	hosts   []compute.Host
 	closed  bool
+	vault   compute.Vault
 	tenants tenants // nil: everybody is trusted
 
 	mu      sync.Mutex
@@ -113,7 +114,7 @@ func (w *world) restart() {
 		who = w.tenants
 	}
 	w.svc = compute.New(compute.Config{
-		Tenants: who, Decisions: true,
+		Tenants: who, Vault: w.vault, Placements: w.db.Placements(),
 		Hosts:     w.hosts,
 		Executors: map[string]compute.Executor{"virtual": w.virt, "process": w.proc},
 		Store:     w, Dir: w.dir, Now: w.Now, Grace: 20 * time.Second, Path: os.Getenv("PATH"),

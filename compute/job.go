@@ -69,6 +69,7 @@ type Job struct {
 	StrikeUSDMWh  float64      `json:"strike_usd_per_mwh,omitempty"` // above it an interruptible job may pause
 	SubmittedAt   time.Time    `json:"submitted_at"`
 	StartedAt     *time.Time   `json:"started_at,omitempty"` // of the present run
+	BeganAt       *time.Time   `json:"began_at,omitempty"`   // of its first run
 	EndedAt       *time.Time   `json:"ended_at,omitempty"`
 	Deadline      *time.Time   `json:"deadline,omitempty"`
 	Host          string       `json:"host,omitempty"`  // of its first node

@@ -24,7 +24,7 @@ func (s *Service) Logs(ctx context.Context, id string, from int64, follow bool, 
 		return err
 	}
 	path := filepath.Join(s.jobDir(id), "log")
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(logEvery)
 	defer tick.Stop()
 	var f *os.File
 	defer func() {
@@ -34,7 +34,8 @@ func (s *Service) Logs(ctx context.Context, id string, from int64, follow bool, 
 	}()
 	for {
 		// The state is read before the file: what an ended job wrote is all there.
-		if j, err = s.Job(id); err != nil {
+		ended, err := s.hasEnded(id)
+		if err != nil {
 			return err
 		}
 		if f == nil {
@@ -50,7 +51,7 @@ func (s *Service) Logs(ctx context.Context, id string, from int64, follow bool, 
 				fl.Flush()
 			}
 		}
-		if !follow || j.State.Ended() {
+		if !follow || ended {
 			return nil
 		}
 		select {
@@ -59,6 +60,20 @@ func (s *Service) Logs(ctx context.Context, id string, from int64, follow bool, 
 		case <-tick.C:
 		}
 	}
+}
+
+// logEvery is how often a log that is followed is looked at: well within the 200 ms
+// that a reader may be behind.
+const logEvery = 50 * time.Millisecond
+
+func (s *Service) hasEnded(id string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.jobs[id]
+	if e == nil {
+		return false, notFound(id)
+	}
+	return e.Job.State.Ended(), nil
 }
 
 func openAt(path string, from int64) (*os.File, error) {

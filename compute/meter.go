@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type Use struct {
 	ToUnitMS      int64   // and after this Use
 	UnitSeconds   float64 // the difference
 	Amount        sluice.Money
+	FromMilliWh   int64        // energy posted before, in thousandths of a watt-hour
+	MilliWh       int64        // and now
 	Credited      sluice.Money // before
 	Credit        sluice.Money // given back for notice that was cut short
 }
@@ -48,7 +51,8 @@ func (s *Service) Meter(now time.Time) []Use {
 			JobID: j.ID, Tenant: j.Tenant, Name: j.Name, Class: j.Class, Host: j.Host, Units: j.Units,
 			Virtual: j.Virtual, Interruptible: j.Interruptible, RateUSDHour: j.RateUSDHour,
 			FromUnitMS: e.BilledMS, ToUnitMS: to, UnitSeconds: float64(to-e.BilledMS) / 1000,
-			Amount:   price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			Amount:      price(to, j.RateUSDHour) - price(e.BilledMS, j.RateUSDHour),
+			FromMilliWh: e.PostedMilliWh, MilliWh: max(0, s.milliWh(e)-e.PostedMilliWh),
 			Credited: e.CreditedUSD, Credit: j.CreditUSD - e.CreditedUSD,
 		})
 	}
@@ -72,6 +76,7 @@ func (s *Service) Billed(uses []Use) {
 			e.BilledMS = u.ToUnitMS
 			e.BilledUSD += u.Amount
 			e.CreditedUSD += u.Credit
+			e.PostedMilliWh += u.MilliWh
 			s.share(u.Tenant, u.UnitSeconds)
 			s.reconcile(e)
 		}
@@ -152,6 +157,19 @@ func (s *Service) energy(e *entry, rank int, u Usage) (wh float64, estimated boo
 	n := e.Nodes[rank]
 	h := s.hosts[n.Host]
 	return float64(h.power(n.Units)) * u.Seconds / 3600, h.UnitW > 0 && u.Seconds > 0
+}
+
+// milliWh is what a job has used so far, in thousandths of a watt-hour. Callers
+// hold mu.
+func (s *Service) milliWh(e *entry) int64 {
+	wh := e.Job.EnergyWh
+	for i, u := range e.live {
+		if i < len(e.Nodes) && e.Nodes[i].Exit == nil {
+			more, _ := s.energy(e, i, u)
+			wh += more
+		}
+	}
+	return int64(math.Round(wh * 1000))
 }
 
 // addEnergy adds what an ended node has used, and what its folders held for as

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"sluice"
@@ -29,12 +28,15 @@ func safe(name string) string {
 	}, name)
 }
 
-// mounts is what a run of the job sees beside its working folder: volumes, and the
-// files that came with it.
-func (s *Service) mounts(r Record) []RunMount {
+// mounts is what a run of the job sees beside its working folder: its tenant's
+// volumes, and what came along for places outside it. What came along for places
+// in it stands there already.
+func (s *Service) mounts(r Record, work string) []RunMount {
 	var out []RunMount
 	for i, m := range r.Task.FileMounts {
-		out = append(out, RunMount{Source: filepath.Join(s.jobDir(r.Job.ID), "mounts", strconv.Itoa(i), path.Base(path.Clean("/"+m.Target))), Target: m.Target})
+		if path.IsAbs(m.Target) {
+			out = append(out, RunMount{Source: filepath.Join(work, r.Task.AtWork(i)), Target: m.Target})
+		}
 	}
 	for _, v := range r.Task.Volumes {
 		out = append(out, RunMount{Source: s.volumeDir(r.Job.Tenant, v.Source), Target: v.Target})

@@ -59,126 +59,149 @@ func (s *Service) Block(host, why string) error {
 	return nil
 }
 
-// fit finds where a request could run: the classes of hosts, in the order of
-// preference, with the units of each node there, and whether they are virtual.
-func (s *Service) fit(r SubmitRequest) (choices []Choice, virtual bool, err error) {
-	asked := r.Choices
-	if len(asked) == 0 {
-		asked = []Choice{{Class: r.Class, Resources: r.Task.Resources, UnitsPerNode: r.Units, RateUSDHour: r.RateUSDHour, StrikeUSDMWh: r.StrikeUSDMWh}}
-	}
-	t, _ := s.tenant(r.Tenant)
-	var first error
-	for _, c := range asked {
-		got, virt, err := s.fitOne(c, r, t)
-		if err != nil {
-			first = cmp.Or(first, err)
-			continue
-		}
-		if len(choices) > 0 && virt != virtual {
-			continue
-		}
-		choices, virtual = append(choices, got), virt
-	}
-	if len(choices) == 0 {
-		return nil, false, first
-	}
-	return choices, virtual, nil
+// Fit is where one alternative of a task could run.
+type Fit struct {
+	Resources Resources
+	Choices   []Choice // classes of hosts that could hold it, the cheapest first
+	Virtual   bool
+	Err       error // why none could; nil where one can
 }
 
-func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) (Choice, bool, error) {
-	res := c.Resources
-	if c.UnitsPerNode <= 0 {
-		c.UnitsPerNode = cmp.Or(res.GPUs, max(1, int(math.Ceil(res.CPUs))))
+// Fits says where a request could run on an empty site: of each alternative of its
+// task the classes of hosts, with their prices, and why where there is none.
+func (s *Service) Fits(r SubmitRequest) []Fit {
+	t, _ := s.tenant(r.Tenant)
+	asked := r.Choices
+	if len(asked) == 0 {
+		for _, res := range r.Task.Alternatives() {
+			asked = append(asked, Choice{Class: r.Class, Resources: res, UnitsPerNode: r.Units, RateUSDHour: r.RateUSDHour, StrikeUSDMWh: r.StrikeUSDMWh})
+		}
 	}
-	nodes := max(1, r.Task.NumNodes)
-	most, seen, fitting, virtual := 0, "", 0, false
+	out := make([]Fit, len(asked))
+	for i, c := range asked {
+		out[i] = s.fitOne(c, r, t)
+	}
+	return out
+}
+
+// fit returns all choices of a request, in order of preference.
+func (s *Service) fit(r SubmitRequest) (choices []Choice, virtual bool, err error) {
+	for _, f := range s.Fits(r) {
+		if f.Err != nil {
+			err = cmp.Or(err, f.Err)
+			continue
+		}
+		if len(choices) > 0 && f.Virtual != virtual {
+			continue
+		}
+		choices, virtual = append(choices, f.Choices...), f.Virtual
+	}
+	if len(choices) == 0 {
+		return nil, false, err
+	}
+	return inOrder(r.Task, choices), virtual, nil
+}
+
+func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) Fit {
+	out := Fit{Resources: c.Resources}
+	if c.UnitsPerNode <= 0 {
+		c.UnitsPerNode = cmp.Or(c.Resources.GPUs, max(1, int(math.Ceil(c.Resources.CPUs))))
+	}
+	var classes []string
 	models := map[string]bool{}
-	refused := map[string]string{}
-	class := c.Class
 	for _, h := range s.cfg.Hosts {
 		if h.GPUModel != "" {
 			models[h.GPUModel] = true
 		}
 		switch {
-		case class != "" && h.Class != class:
-			continue
-		case class == "" && !strings.EqualFold(h.GPUModel, res.Accelerator):
-			continue
-		case r.Virtual && h.Real:
+		case slices.Contains(classes, h.Class):
+		case c.Class != "" && h.Class == c.Class, c.Class == "" && strings.EqualFold(h.GPUModel, c.Resources.Accelerator):
+			classes = append(classes, h.Class)
+		}
+	}
+	for _, class := range classes {
+		one := c
+		one.Class = class
+		virtual, err := s.fitClass(one, r, t)
+		switch {
+		case err != nil:
+			out.Err = cmp.Or(out.Err, err)
+		case len(out.Choices) == 0 || virtual == out.Virtual:
+			if one.RateUSDHour == 0 && s.cfg.Price != nil {
+				one.RateUSDHour, one.StrikeUSDMWh = s.cfg.Price(class, r.Interruptible || c.Resources.UseSpot)
+			}
+			out.Choices, out.Virtual = append(out.Choices, one), virtual
+		}
+	}
+	if len(out.Choices) > 0 {
+		out.Err = nil
+		out.Choices = inOrder(&Task{}, out.Choices)
+		return out
+	}
+	if out.Err == nil {
+		hint := "this site has no GPUs: leave accelerators out to run on CPUs"
+		if len(models) > 0 {
+			hint = "this site has " + strings.Join(slices.Sorted(maps.Keys(models)), ", ")
+		}
+		out.Err = sluice.Errorf(sluice.Invalid, hint, "no host here has %s", cmp.Or(c.Resources.Accelerator, c.Class, "a CPU slot"))
+	}
+	return out
+}
+
+// fitClass says whether the hosts of a class could hold all nodes at once.
+func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, err error) {
+	refused := map[string]string{}
+	nodes, held, most, seen := max(1, r.Task.NumNodes), 0, 0, false
+	for _, h := range s.cfg.Hosts {
+		if h.Class != c.Class {
 			continue
 		}
-		if why := s.refuses(h, res, t); why != "" {
+		why := s.refuses(h, r.Task, c.Resources, t)
+		switch {
+		case r.Virtual && h.Real:
+			why = "it is a real host"
+		case r.Real && !h.Real:
+			why = "it is virtual and runs no real process"
+		}
+		if why != "" {
 			refused[h.Name] = why
 			continue
 		}
-		seen = h.Name
-		if !fits(h, res, c.UnitsPerNode) {
-			most = max(most, h.Units)
-			continue
-		}
-		if class == "" {
-			class, virtual = h.Class, !h.Real
-		}
-		virtual = !h.Real
-		if fitting++; fitting == nodes {
-			c.Class = class
-			return c, virtual, nil
-		}
+		seen, virtual = true, !h.Real
+		most = max(most, h.Units)
+		held += holdsNodes(h, c.Resources, c.UnitsPerNode)
 	}
-	what := cmp.Or(res.Accelerator, c.Class, "CPU")
+	what := cmp.Or(c.Resources.Accelerator, c.Class)
 	switch {
-	case fitting > 0:
-		// Nodes may share a host: all of them must fit when it is empty.
-		if s.couldHold(class, res, c.UnitsPerNode, nodes, t) {
-			c.Class = class
-			return c, virtual, nil
-		}
-		return c, false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes", "the hosts of class %s can hold %d of its %d nodes at once",
-			class, fitting, nodes)
-	case seen == "" && len(refused) > 0:
-		return c, false, sluice.Errorf(sluice.Invalid, "the operator attests regions, labels and isolation under hosts: in sluice.yaml",
+	case held >= nodes:
+		return virtual, nil
+	case !seen:
+		return false, sluice.Errorf(sluice.Invalid, "the operator attests regions, labels and isolation under hosts: in sluice.yaml",
 			"no host with %s may take this task: %s", what, reasons(refused))
-	case seen == "":
-		known := slices.Sorted(maps.Keys(models))
-		hint := "this site has no GPUs: leave accelerators out to run on CPUs"
-		if len(known) > 0 {
-			hint = "this site has " + strings.Join(known, ", ")
-		}
-		return c, false, sluice.Errorf(sluice.Invalid, hint, "no host here has %s", what)
+	case held > 0:
+		return false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes", "the hosts of class %s can hold %d of its %d nodes at once", c.Class, held, nodes)
 	}
-	return c, false, sluice.Errorf(sluice.Invalid, "ask for less for each node, or for more nodes",
+	return false, sluice.Errorf(sluice.Invalid, "ask for less for each node, or for more nodes",
 		"no host here has %s for this task: it asks for %d units, %g CPUs and %g GB, the largest host has %d units",
-		what, c.UnitsPerNode, res.CPUs, res.MemoryGB, max(most, 0))
+		what, c.UnitsPerNode, c.Resources.CPUs, c.Resources.MemoryGB, most)
 }
 
-// fits says whether the host could run a node with nothing else on it.
-func fits(h Host, r Resources, units int) bool {
-	return h.Units >= units &&
-		(h.CPUs == 0 || r.CPUs <= float64(h.CPUs)) &&
-		(h.MemoryGB == 0 || r.MemoryGB <= h.MemoryGB) &&
-		(h.DiskGB == 0 || r.DiskGB <= h.DiskGB)
-}
-
-// couldHold says whether the empty hosts of a class hold so many nodes.
-func (s *Service) couldHold(class string, r Resources, units, nodes int, t Tenant) bool {
-	for _, h := range s.cfg.Hosts {
-		if h.Class != class || !fits(h, r, units) || s.refuses(h, r, t) != "" {
-			continue
+// holdsNodes is how many nodes an empty host could run.
+func holdsNodes(h Host, r Resources, units int) int {
+	n := h.Units / units
+	limit := func(has, asks float64) {
+		if has > 0 && asks > 0 {
+			n = min(n, int(has/asks))
 		}
-		n := h.Units / units
-		if r.CPUs > 0 && h.CPUs > 0 {
-			n = min(n, int(float64(h.CPUs)/r.CPUs))
-		}
-		if r.MemoryGB > 0 && h.MemoryGB > 0 {
-			n = min(n, int(h.MemoryGB/r.MemoryGB))
-		}
-		nodes -= n
 	}
-	return nodes <= 0
+	limit(float64(h.CPUs), r.CPUs)
+	limit(h.MemoryGB, r.MemoryGB)
+	limit(h.DiskGB, r.DiskGB)
+	return n
 }
 
 // refuses says why the host may never take such work of the tenant, or "".
-func (s *Service) refuses(h Host, r Resources, t Tenant) string {
+func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
 	if r.Region != "" && !strings.EqualFold(r.Region, h.Region) {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the task wants " + r.Region
 	}
@@ -193,7 +216,11 @@ func (s *Service) refuses(h Host, r Resources, t Tenant) string {
 		}
 	}
 	if h.Real {
-		if want := s.isolation(r, t); func() bool { x, _ := h.ExecutorFor(want); return x == "" }() {
+		want := isolation(task, r, t)
+		if x, _ := h.ExecutorFor(want); x == "" {
+			if what := task.NeedsContainer(); what != "" && want == IsolationContainer {
+				return "it runs no containers, which " + what + " needs"
+			}
 			return "it cannot isolate work as " + string(want)
 		}
 	}
@@ -201,12 +228,12 @@ func (s *Service) refuses(h Host, r Resources, t Tenant) string {
 }
 
 // isolation is what a tenant's work needs at least.
-func (s *Service) isolation(r Resources, t Tenant) Isolation {
-	least := t.Isolation
-	if least == "" && !t.Trusted {
+func isolation(task *Task, r Resources, t Tenant) Isolation {
+	least := t.Floor()
+	if !least.AtLeast(IsolationContainer) && (r.Image != "" || task.NeedsContainer() != "") {
 		least = IsolationContainer
 	}
-	if r.Isolation.AtLeast(least) && r.Isolation != "" {
+	if r.Isolation != "" && r.Isolation.AtLeast(least) {
 		return r.Isolation
 	}
 	return least
@@ -216,7 +243,7 @@ func (s *Service) isolation(r Resources, t Tenant) Isolation {
 // is its own.
 func (s *Service) tenant(name string) (Tenant, bool) {
 	if s.cfg.Tenants == nil {
-		return Tenant{Name: name, Trusted: true}, true
+		return Tenant{Name: name, Trusted: true, MaxPriority: math.MaxInt}, true
 	}
 	return s.cfg.Tenants.Tenant(name)
 }

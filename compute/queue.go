@@ -164,7 +164,7 @@ func (s *Service) holds(e *entry) string {
 	if t, _ := s.tenant(e.Job.Tenant); t.MaxUnits > 0 {
 		units = s.heldUnits(t.Name)
 	}
-	if e.Task.Array != nil && e.Task.Array.Most > 0 {
+	if a := e.Task.ArrayTask; a != nil && a.Most > 0 {
 		for _, x := range s.active {
 			if x.Job.Array == e.Job.Array {
 				running++
@@ -178,44 +178,51 @@ func (s *Service) holdsIn(e *entry, units, array int) string {
 	if why, never := s.depends(e); why != "" || never {
 		return why
 	}
-	if a := e.Task.Array; a != nil && a.Most > 0 && array >= a.Most {
+	if a := e.Task.ArrayTask; a != nil && a.Most > 0 && array >= a.Most {
 		return fmt.Sprintf("%d of its array run, which is the most that it wants at once", array)
 	}
 	t, known := s.tenant(e.Job.Tenant)
-	switch {
-	case !known:
+	if !known {
 		return fmt.Sprintf("there is no tenant %q any more", e.Job.Tenant)
-	case t.Disabled:
-		return "the tenant is disabled"
-	case t.MaxUnits > 0 && units+e.Job.Units > t.MaxUnits:
-		return fmt.Sprintf("the tenant holds %d of the %d units that it may hold", units, t.MaxUnits)
-	case t.SpendLimit > 0 && s.spent(t) >= t.SpendLimit:
-		return fmt.Sprintf("spending limit: %.2f of %.2f USD are spent", s.spent(t).USD(), t.SpendLimit.USD())
 	}
-	return ""
+	why, _ := t.MayStart(s.posted[t.Name]+s.unpostedOf(t), units, e.Job.Units)
+	return why
 }
 
-// OverLimit says whether a tenant has spent four fifths of its limit or more.
-func (s *Service) OverLimit(tenant string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, _ := s.tenant(tenant)
-	return t.SpendLimit > 0 && sluice.MulDiv(int64(s.spent(t)), 100, int64(t.SpendLimit)) >= 80
-}
-
-// spent is what a tenant has spent, with what runs and is not posted yet. Callers
-// hold mu.
-func (s *Service) spent(t Tenant) sluice.Money {
-	if s.cfg.Tenants == nil {
+// unpostedOf is unposted where it counts. Callers hold mu.
+func (s *Service) unpostedOf(t Tenant) sluice.Money {
+	if t.SpendLimit <= 0 {
 		return 0
 	}
-	sum := s.cfg.Tenants.Spent(t.Name)
-	for _, e := range s.unbilled {
-		if e.Job.Tenant == t.Name {
-			sum += price(e.UsedMS+e.liveMS(), e.Job.RateUSDHour) - price(e.BilledMS, e.Job.RateUSDHour)
-		}
+	return s.unposted(t.Name)
+}
+
+// askSpent asks what was posted to the tenants of open jobs that have a spending
+// limit: the question may reach a disk, so it is asked without a lock and its answer
+// kept.
+func (s *Service) askSpent(also ...string) {
+	if s.cfg.Tenants == nil {
+		return
 	}
-	return sum
+	ask := map[string]bool{}
+	for _, t := range also {
+		ask[t] = true
+	}
+	s.mu.Lock()
+	for _, e := range s.open {
+		ask[e.Job.Tenant] = true
+	}
+	s.mu.Unlock()
+	for name := range ask {
+		t, known := s.tenant(name)
+		if !known || t.SpendLimit <= 0 {
+			continue
+		}
+		m := s.cfg.Tenants.Spent(name)
+		s.mu.Lock()
+		s.posted[name] = m
+		s.mu.Unlock()
+	}
 }
 
 // depends says what a job still waits for, and whether that can never come.
@@ -264,6 +271,11 @@ func (s *Service) dependency(e *entry, d Dependency) (why string, never bool) {
 			case "after":
 				if st == Queued && x.Job.Runs == 0 {
 					return x.Job.ID + " has not begun", false
+				}
+				if x.Job.BeganAt != nil && d.Delay > 0 {
+					if left := x.Job.BeganAt.Add(d.Delay).Sub(s.cfg.Now()); left > 0 {
+						return fmt.Sprintf("%s has begun, it waits %s more", x.Job.ID, left.Round(time.Second)), false
+					}
 				}
 			case "afterany":
 				if !st.Ended() {

@@ -15,6 +15,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/compute/jobfile"
 )
 
 // log returns the job's output so far.
@@ -233,10 +234,10 @@ func TestDigits(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := func(pause string) compute.SubmitRequest {
-		task, err := compute.ParseTaskEnv(data, file, map[string]string{
+		task, err := jobfile.Parse(data, jobfile.Options{File: file, Env: map[string]string{
 			"DIGITS_EPOCHS": "30", "DIGITS_SLEEP": pause,
 			"GOCACHE": strings.TrimSpace(string(cache)), // so as not to compile the library for each job
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

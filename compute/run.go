@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -211,26 +212,16 @@ func (s *Service) conclude(e *entry, x Exit) {
 			text = "ended by " + x.Signal
 		}
 		text += suffix(x.Why)
-		if r := e.Task.Resources; e.Restarts < r.MaxRestarts && restarts(r.RestartExitCodes, x.Code) {
+		switch r := e.Task.Resources; {
+		case slices.Contains(r.RestartExitCodes, x.Code):
+			s.requeue(e, text+": its task restarts it after that")
+		case e.Restarts < r.MaxRestarts:
 			e.Restarts++
 			s.requeue(e, fmt.Sprintf("%s: restart %d of %d", text, e.Restarts, r.MaxRestarts))
-			return
-		}
-		s.finish(e, Failed, text, x)
-	}
-}
-
-// restarts says whether an exit status is one that the task wants to be restarted after.
-func restarts(codes []int, code int) bool {
-	if len(codes) == 0 {
-		return true
-	}
-	for _, c := range codes {
-		if c == code {
-			return true
+		default:
+			s.finish(e, Failed, text, x)
 		}
 	}
-	return false
 }
 
 // settleNode adds what an ended node has used. What a lost one used is not
@@ -322,7 +313,7 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.SetupDone = filepath.Join(dir, done)
 	h := s.hosts[n.Host]
 	spec.Isolation, spec.Egress = j.Isolation, s.egress(j)
-	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r)
+	spec.Image, spec.Mounts = r.Task.Resources.Image, s.mounts(r, spec.WorkDir)
 	spec.Control = s.controlPath(n.RunID)
 	spec.Env = s.environ(r, spec)
 	spec.CPULimit = r.Task.Resources.CPUs
@@ -337,7 +328,10 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 			return spec, err
 		}
 	}
-	if s.cfg.Vault != nil && len(r.Task.SecretNames) > 0 {
+	if len(r.Task.SecretNames) > 0 {
+		if s.cfg.Vault == nil {
+			return spec, sluice.Errorf(sluice.Conflict, "", "job %s: this site keeps no secrets any more", j.ID)
+		}
 		secrets, err := s.cfg.Vault.Open(ctx, j.ID)
 		if err != nil {
 			return spec, fmt.Errorf("open the secrets of job %s: %w", j.ID, err)

@@ -23,18 +23,19 @@ const maxRetries = 3
 
 // Config is what a Service is made of.
 type Config struct {
-	Hosts     []Host
-	Executors map[string]Executor // by Host.Executor
-	Store     Store
-	Dir       string                 // data folder; the jobs' folders are in Dir/jobs
-	OnChange  func(Job)              // optional; called in order, without a lock held
-	Now       func() time.Time       // site time, to stamp what happens by itself
-	Grace     time.Duration          // default DefaultGrace; in the host's own time
-	Path      string                 // PATH of jobs on real hosts; empty: a standard one
-	Tenants   Tenants                // nil: every tenant is trusted and has no limits
-	Vault     Vault                  // nil: tasks with secrets are refused
-	Reach     func(host string) bool // whether a remote host answers; nil: all do
-	Decisions bool                   // keep the decisions where jobs go for TakePlacements
+	Hosts      []Host
+	Executors  map[string]Executor // by Host.Executor
+	Store      Store
+	Dir        string                                                                        // data folder; the jobs' folders are in Dir/jobs
+	OnChange   func(Job)                                                                     // optional; called in order, without a lock held
+	Now        func() time.Time                                                              // site time, to stamp what happens by itself
+	Grace      time.Duration                                                                 // default DefaultGrace; in the host's own time
+	Path       string                                                                        // PATH of jobs on real hosts; empty: a standard one
+	Tenants    Tenants                                                                       // nil: every tenant is trusted and has no limits
+	Vault      Vault                                                                         // nil: tasks with secrets are refused
+	Reach      func(host string) bool                                                        // whether a remote host answers; nil: all do
+	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
+	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 
 // Service owns the jobs: queue, placement, starts, preemption, re-attachment
@@ -60,9 +61,11 @@ type Service struct {
 	active     map[string]*entry // those that hold units
 	unbilled   map[string]*entry // those that have used what is not posted
 	arrays     map[string][]*entry
-	shares     map[string]used   // by tenant
-	ears       map[string]func() // by run: closes its control socket
-	placements []Placement       // not taken yet
+	shares     map[string]used         // by tenant
+	ears       map[string]func()       // by run: closes its control socket
+	posted     map[string]sluice.Money // by tenant with a spending limit, as last asked
+	spending   SpendWatch
+	placements []Placement       // of the change under way
 	keys       map[string]string // tenant + idempotency key → job
 	dirty      map[string]bool   // changed, not stored yet
 	blocked    map[string]string // host → why no job may start there
@@ -120,6 +123,7 @@ func New(cfg Config) *Service {
 		arrays:    map[string][]*entry{},
 		shares:    map[string]used{},
 		ears:      map[string]func(){},
+		posted:    map[string]sluice.Money{},
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]string{},
@@ -141,11 +145,11 @@ type SubmitRequest struct {
 	ID            string // idempotency key, optional: a known one returns the first job
 	Task          *Task
 	Tenant        string
-	WorkdirPath   string   // absolute folder that is copied into the job's own; empty: none
-	MountPaths    []string // absolute, of each of Task.FileMounts
-	Virtual       bool     // must run on virtual hosts
-	Class         string   // empty: by the task's resources
-	Units         int      // of each node; 0: by the task's resources
+	WorkdirPath   string // absolute folder that is copied into the job's own; empty: none
+	Virtual       bool   // must run on virtual hosts
+	Real          bool   // must run on real hosts
+	Class         string // empty: by the task's resources
+	Units         int    // of each node; 0: by the task's resources
 	RateUSDHour   float64
 	StrikeUSDMWh  float64
 	Choices       []Choice // in place of Class, Units and rates, in order of preference
@@ -178,6 +182,9 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	if err != nil {
 		return nil, err
 	}
+	if choices, err = affordable(r.Task, choices); err != nil {
+		return nil, err
+	}
 	key := ""
 	if r.ID != "" {
 		key = r.Tenant + "\x00" + r.ID
@@ -200,8 +207,10 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 		entries[i] = newEntry(r, choices, virtual, first+i, now)
 		ids[i] = entries[i].Job.ID
 		if a := r.Task.Array; a != nil {
-			entries[i].Job.Array, entries[i].Job.ArrayIndex = jobID(first), &a.Indexes[i]
-			entries[i].Job.Name = fmt.Sprintf("%s[%d]", entries[i].Job.Name, a.Indexes[i])
+			e := entries[i]
+			e.Job.Array, e.Job.ArrayIndex = jobID(first), &a.Indexes[i]
+			e.Job.Name = fmt.Sprintf("%s-%d", cmp.Or(r.Task.Name, "array"), a.Indexes[i])
+			e.Task.Array, e.Task.ArrayTask = nil, a.Task(jobID(first), i)
 		}
 		if i > 0 {
 			entries[i].Key = "" // the array's first stands for all
@@ -244,7 +253,7 @@ func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now t
 	e := &entry{number: number, Record: Record{Key: r.ID, Task: &t, Job: Job{
 		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: "waits for room",
 		Class: c.Class, Units: c.UnitsPerNode * nodes, Virtual: virtual,
-		Interruptible: r.Interruptible || t.Resources.UseSpot,
+		Interruptible: r.Interruptible || c.Resources.UseSpot,
 		RateUSDHour:   c.RateUSDHour, StrikeUSDMWh: c.StrikeUSDMWh, SubmittedAt: now.UTC(),
 		Deadline: r.Deadline, ExpectSeconds: r.ExpectSeconds, Priority: r.Priority,
 		NoticeSeconds: t.Interrupt.Notice.Seconds(),

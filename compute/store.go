@@ -8,20 +8,21 @@ import (
 
 // Record is a job as it is stored.
 type Record struct {
-	Job         Job
-	Key         string // the tenant's idempotency key, "" for none
-	Task        *Task
-	Nodes       []NodeRun // of the present run, by rank; nil while it waits
-	Cause       *int      // rank of the node whose end winds the run down
-	After       State     // of a Stopping job: what it becomes
-	UsedMS      int64     // unit-milliseconds of the nodes that have ended
-	Retries     int       // failed starts and lost runs in a row
-	Restarts    int       // after errors of its own, as its task allows
-	Choices     []Choice  // where else it could run; empty: only as Job says
-	Lessons     Lessons
-	BilledMS    int64 // unit-milliseconds posted; read only, see Use
-	BilledUSD   sluice.Money
-	CreditedUSD sluice.Money // of Job.CreditUSD, posted; read only
+	Job           Job
+	Key           string // the tenant's idempotency key, "" for none
+	Task          *Task
+	Nodes         []NodeRun // of the present run, by rank; nil while it waits
+	Cause         *int      // rank of the node whose end winds the run down
+	After         State     // of a Stopping job: what it becomes
+	UsedMS        int64     // unit-milliseconds of the nodes that have ended
+	Retries       int       // failed starts and lost runs in a row
+	Restarts      int       // after errors of its own, as its task allows
+	Choices       []Choice  // where else it could run; empty: only as Job says
+	Lessons       Lessons
+	BilledMS      int64 // unit-milliseconds posted; read only, see Use
+	BilledUSD     sluice.Money
+	PostedMilliWh int64        // energy posted, in thousandths of a watt-hour; read only
+	CreditedUSD   sluice.Money // of Job.CreditUSD, posted; read only
 }
 
 // Choice is a class of hosts that a job could run on, and its price there.

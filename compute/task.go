@@ -1,9 +1,13 @@
 package compute
 
-import "time"
+import (
+	"path"
+	"strconv"
+	"time"
+)
 
-// Task is what a client asks for, resolved. ParseTask reads it from a SkyPilot
-// task, ParseBatch from an sbatch script; what cannot be honoured is refused by
+// Task is what a client asks for, resolved. Package jobfile reads it from a
+// SkyPilot task or from an sbatch script; what cannot be honoured is refused by
 // name with line and column.
 type Task struct {
 	Name     string `json:"name"`
@@ -31,13 +35,16 @@ type Task struct {
 	SecretNames []string          `json:"secret_names,omitempty"`
 
 	Interrupt Interrupt `json:"interrupt,omitzero"`
+	Priority  int       `json:"priority,omitempty"` // higher first among the tenant's own; -1000 to 1000
 
 	// What sbatch scripts ask for beyond SkyPilot's tasks.
 	TimeLimit time.Duration `json:"time_limit,omitempty"` // of running; 0: none. Then it is stopped, and has failed
 	Array     *Array        `json:"array,omitempty"`      // one job for each index
 	After     []Dependency  `json:"after,omitempty"`      // all of them hold before it starts
-	Output    string        `json:"output,omitempty"`     // file in the working folder that gets the output too; %-patterns are resolved per job
+	Output    string        `json:"output,omitempty"`     // file in the working folder that gets the output too, with sbatch's %-patterns; the script itself writes it
 	NoRequeue bool          `json:"no_requeue,omitempty"` // a preemption ends it: it must not run twice
+	Batch     *Batch        `json:"batch,omitempty"`      // of an sbatch script: how its tasks lie on its nodes
+	ArrayTask *ArrayTask    `json:"array_task,omitempty"` // which job of an array this is; its Array is nil then
 
 	// Warnings names what the file asks for that has no meaning here, such as
 	// a cloud's region, with line and column.
@@ -59,7 +66,7 @@ type Resources struct {
 	Region           string            `json:"region,omitempty"`             // of this site, from infra
 	MaxUSDPerHour    float64           `json:"max_usd_per_hour,omitempty"`   // of all its nodes; 0: not said
 	MaxRestarts      int               `json:"max_restarts,omitempty"`       // after errors of its own (job_recovery)
-	RestartExitCodes []int             `json:"restart_exit_codes,omitempty"` // that count as such; empty: all but 0
+	RestartExitCodes []int             `json:"restart_exit_codes,omitempty"` // after which it is restarted however often, beside MaxRestarts
 	Isolation        Isolation         `json:"isolation,omitempty"`          // at least this; "" leaves it to the tenant's policy
 	PowerCapOK       bool              `json:"power_cap_ok,omitempty"`       // may be slowed by a lower power limit instead of stopped
 	MinPowerShare    float64           `json:"min_power_share,omitempty"`    // of the GPU's full power limit that it accepts; 0: 0.5
@@ -67,7 +74,7 @@ type Resources struct {
 
 // Mount puts a file or folder at a path of the job's.
 type Mount struct {
-	Target string `json:"target"` // absolute, or below ~ or the working folder
+	Target string `json:"target"` // absolute, or relative to the working folder, which is the job's home
 	Source string `json:"source"` // path on the client, or the name of a volume
 }
 
@@ -86,9 +93,72 @@ type Array struct {
 	Most    int   `json:"most,omitempty"` // at once; 0: no limit
 }
 
+// ArrayTask is the place of a job in its array.
+type ArrayTask struct {
+	Of    string `json:"of"`             // ID of the array's first job
+	Index int    `json:"index"`          // its own
+	Count int    `json:"count"`          // jobs of the array
+	Min   int    `json:"min"`            // index
+	Max   int    `json:"max"`            // index
+	Step  int    `json:"step"`           // between its indexes; 1 where they are not evenly spaced
+	Most  int    `json:"most,omitempty"` // of the array that may run at once; 0: all
+}
+
 // Dependency says when a job may start.
 type Dependency struct {
-	Kind string   `json:"kind"` // after, afterok, afternotok, afterany, aftercorr, singleton
-	Jobs []string `json:"jobs,omitempty"`
-	Any  bool     `json:"any,omitempty"` // one of the dependencies with Any is enough (sbatch's ?)
+	Kind  string        `json:"kind"` // after, afterok, afternotok, afterany, aftercorr, singleton
+	Jobs  []string      `json:"jobs,omitempty"`
+	Delay time.Duration `json:"delay,omitempty"` // after: so long after these have started
+	Any   bool          `json:"any,omitempty"`   // one of the dependencies with Any is enough (sbatch's ?)
+}
+
+// Batch is how the tasks of an sbatch script lie on its nodes.
+type Batch struct {
+	Tasks        int `json:"tasks"`          // over all nodes: what srun starts
+	TasksPerNode int `json:"tasks_per_node"` // the most on one
+	CPUsPerTask  int `json:"cpus_per_task"`
+	MemPerCPUMB  int `json:"mem_per_cpu_mb,omitempty"`
+	MemPerNodeMB int `json:"mem_per_node_mb,omitempty"`
+
+	// What the file says and others do not, for the script's variables.
+	TasksGiven        bool `json:"tasks_given,omitempty"`
+	TasksPerNodeGiven bool `json:"tasks_per_node_given,omitempty"`
+	CPUsPerTaskGiven  bool `json:"cpus_per_task_given,omitempty"`
+}
+
+// Alternatives returns what the task may run on: its choices, or its one set of
+// resources.
+func (t *Task) Alternatives() []Resources {
+	if len(t.Choices) > 0 {
+		return t.Choices
+	}
+	return []Resources{t.Resources}
+}
+
+// AtWork says where in the working folder the content of the i-th of FileMounts
+// lies: at its target where that is relative to it, else in a place of its own,
+// from which whoever runs the job shows it at the target.
+func (t *Task) AtWork(i int) string {
+	if target := t.FileMounts[i].Target; !path.IsAbs(target) {
+		return target
+	}
+	return path.Join(".sluice", "mounts", strconv.Itoa(i))
+}
+
+// NeedsContainer says what of the task only a container can give, "" if nothing.
+func (t *Task) NeedsContainer() string {
+	switch {
+	case t.Resources.Image != "":
+		return "image_id"
+	case t.Resources.Isolation != "" && t.Resources.Isolation != IsolationNone:
+		return "isolation " + string(t.Resources.Isolation)
+	}
+	for what, mounts := range map[string][]Mount{"file_mounts": t.FileMounts, "volumes": t.Volumes} {
+		for _, m := range mounts {
+			if path.IsAbs(m.Target) {
+				return what + " to " + m.Target
+			}
+		}
+	}
+	return ""
 }

@@ -4,44 +4,45 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"sluice"
 )
 
 // Notice is something about jobs that a person should know.
 type Notice struct {
-	Kind  string // spending-80, spending-100, time-limit, never
-	About string // tenant or job
-	Text  string
+	Kind     string       // spending, time-limit, never
+	About    string       // tenant or job
+	Text     string       // for a person
+	Spending *SpendNotice // of a spending notice
 }
 
 // Tend does what time alone brings about: a job whose time limit is over is
-// stopped and has failed, one that waits for what can never come is cancelled, and
-// the jobs of a tenant that has spent its limit checkpoint, stop and are held. It
-// is called in each turn of the site; it never waits for a run to end.
+// stopped and has failed, one that waits for what can never come is cancelled, the
+// jobs of a tenant that has spent its limit checkpoint, stop and are held, and
+// waiting jobs go where there is room. It is called in each turn of the site; it
+// never waits for a run to end.
 func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 	var out []Notice
 	var stop []*entry
 	over := map[string]string{}
 	s.refresh()
+	s.askSpent()
 	s.mu.Lock()
-	for _, e := range s.active {
+	looked := map[string]bool{}
+	for _, e := range s.open {
 		t, known := s.tenant(e.Job.Tenant)
-		if !known || t.SpendLimit <= 0 {
+		if !known || looked[t.Name] {
 			continue
 		}
-		if _, seen := over[t.Name]; seen {
-			continue
+		looked[t.Name] = true
+		spent := s.posted[t.Name] + s.unpostedOf(t)
+		sp := t.Spending(spent, now)
+		if sp.State == SpendReached {
+			over[t.Name] = fmt.Sprintf("%s: %s of %s spent this month", HeldBySpending, spent, t.SpendLimit)
 		}
-		spent := s.spent(t)
-		over[t.Name] = ""
-		switch {
-		case spent >= t.SpendLimit:
-			over[t.Name] = fmt.Sprintf("spending limit: %.2f of %.2f USD are spent", spent.USD(), t.SpendLimit.USD())
-			out = append(out, Notice{"spending-100", t.Name, fmt.Sprintf("%s has spent %.2f of %.2f USD: its jobs save their work, stop and wait until the limit is raised or the month ends",
-				t.Name, spent.USD(), t.SpendLimit.USD())})
-		case sluice.MulDiv(int64(spent), 100, int64(t.SpendLimit)) >= 80:
-			out = append(out, Notice{"spending-80", t.Name, fmt.Sprintf("%s has spent %.2f of %.2f USD", t.Name, spent.USD(), t.SpendLimit.USD())})
+		if turn := s.spending.Look(t, spent); turn != SpendNone {
+			out = append(out, Notice{
+				Kind: "spending", About: t.Name, Spending: &SpendNotice{Tenant: t.Name, Turn: turn, Spending: sp},
+				Text: fmt.Sprintf("%s has spent %s of its limit of %s this month; %s", t.Name, spent, t.SpendLimit, sp.Then),
+			})
 		}
 	}
 	var never []*entry
@@ -64,7 +65,7 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 				text := fmt.Sprintf("its time limit of %s is over", e.Task.TimeLimit)
 				if x, _ := s.preempt(Order{ID: e.Job.ID, Why: text}, Failed); x != nil {
 					stop = append(stop, x)
-					out = append(out, Notice{"time-limit", e.Job.ID, text})
+					out = append(out, Notice{Kind: "time-limit", About: e.Job.ID, Text: text})
 				}
 			case over[e.Job.Tenant] != "":
 				if x, _ := s.preempt(Order{ID: e.Job.ID, Why: over[e.Job.Tenant]}, Queued); x != nil {
@@ -73,33 +74,27 @@ func (s *Service) Tend(ctx context.Context, now time.Time) []Notice {
 			}
 		}
 	}
+	moved := s.reconsider()
 	s.mu.Unlock()
 	for _, e := range stop {
 		s.stop(e)
 	}
-	if len(never) > 0 || len(stop) > 0 {
+	if len(never) > 0 || len(stop) > 0 || len(moved) > 0 {
 		_ = s.change(ctx, func() func() {
+			for _, e := range moved {
+				s.touch(e)
+			}
 			for _, e := range never {
 				if e.Job.State == Queued {
 					at := now.UTC()
 					e.Job.State, e.Job.Why, e.Job.EndedAt = Cancelled, "what it waits for can never come: "+e.Job.Held, &at
 					e.Job.Held = ""
 					s.touch(e)
-					out = append(out, Notice{"never", e.Job.ID, e.Job.Why})
+					out = append(out, Notice{Kind: "never", About: e.Job.ID, Text: e.Job.Why})
 				}
 			}
 			return nil
 		})
 	}
-	return out
-}
-
-// TakePlacements hands over the decisions where jobs go that were made since the
-// last call, for whoever keeps them.
-func (s *Service) TakePlacements() []Placement {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := s.placements
-	s.placements = nil
 	return out
 }

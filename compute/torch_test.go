@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sluice/compute"
+	"sluice/compute/jobfile"
 )
 
 // A real PyTorch job that is preempted three times ends with the weights of one that
@@ -32,10 +33,9 @@ func TestTorchPreempted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := regexp.MustCompile(`(?m)^file_mounts:\n.*\n`).ReplaceAllString(string(b), "") // the test brings the file itself
-		task, err := compute.ParseTaskEnv([]byte(text), "job.yaml", map[string]string{
+		task, err := jobfile.Parse(b, jobfile.Options{File: "job.yaml", Env: map[string]string{
 			"EPOCHS": "4", "PAUSE": pause, "SAVE_EVERY": strconv.Itoa(every),
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ func (s *Service) furnish(ctx context.Context, r SubmitRequest, virtual bool, id
 			return err
 		}
 	}
-	if r.WorkdirPath != "" || len(r.MountPaths) > 0 {
+	if r.WorkdirPath != "" {
 		unix.Sync() // one flush for all files: the copy survives a power cut as the record does
 	}
 	return nil
@@ -75,57 +75,7 @@ func (s *Service) prepare(id string, r SubmitRequest) error {
 			return err
 		}
 	}
-	for i, m := range s.mounts(Record{Job: Job{ID: id, Tenant: r.Tenant}, Task: &Task{FileMounts: r.Task.FileMounts}}) {
-		if i >= len(r.MountPaths) {
-			return sluice.Errorf(sluice.Invalid, "", "file_mounts: the files for %s did not come along", m.Target)
-		}
-		if err := copyMount(r.MountPaths[i], m.Source, s.cfg.Dir); err != nil {
-			return fmt.Errorf("file_mounts: %s: %w", m.Target, err)
-		}
-	}
 	return nil
-}
-
-// copyMount copies a folder or a file.
-func copyMount(from, to, skip string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return err
-	}
-	info, err := os.Lstat(from)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		if err := os.Mkdir(to, 0o700); err != nil {
-			return err
-		}
-		return copyTree(from, to, skip, MaxWorkdir)
-	}
-	src, err := os.OpenRoot(filepath.Dir(from))
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	b, err := src.Open(filepath.Base(from))
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if !info.Mode().IsRegular() {
-		return sluice.Errorf(sluice.Invalid, "", "%s is neither a file nor a folder", filepath.Base(from))
-	}
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()|0o600)
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(dst, io.LimitReader(b, MaxWorkdir+1))
-	if cerr := dst.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && n > MaxWorkdir {
-		err = sluice.Errorf(sluice.Invalid, "fetch large data in setup", "it is larger than %d MiB", MaxWorkdir>>20)
-	}
-	return err
 }
 
 // prepareNode makes the working folder of a node beside the first, with what the

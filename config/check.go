@@ -81,6 +81,7 @@ func (d *decoder) check(c *Config) {
 			}
 		}
 	}
+	d.checkGPUs(c)
 	d.checkMachines(c, classes)
 	d.checkReserves(c, classes)
 	d.checkFeeds(c)

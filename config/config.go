@@ -34,6 +34,7 @@ type Config struct {
 
 	Telemetry Telemetry `yaml:"telemetry"`
 	Fabric    Fabric    `yaml:"fabric"`
+	Privacy   Privacy   `yaml:"privacy"`
 
 	// Dialects is a folder with firmwares of the operator's own.
 	Dialects string `yaml:"dialects"`
@@ -145,6 +146,9 @@ type Host struct {
 	Region     string   `yaml:"region"`     // where it is
 	Labels     []string `yaml:"labels"`     // KEY=VALUE
 	Isolations []string `yaml:"isolations"` // process, container, sandbox; empty: process
+
+	GPUs       string     `yaml:"gpus"` // local: auto makes its slots the GPUs that the driver shows; none (default)
+	IdleMining IdleMining `yaml:"idle_mining"`
 }
 
 // Fabric is how the agents of other machines join.
@@ -156,6 +160,25 @@ type Fabric struct {
 	User        string   `yaml:"user"`
 	Password    Secret   `yaml:"password"`
 	Keep        Duration `yaml:"keep"` // a job on one host runs on so long without the site, default 2h
+}
+
+// IdleMining is what GPUs do that no job has. Without a driver: nothing.
+type IdleMining struct {
+	Driver    string   `yaml:"driver"`     // xmrig, trex, lolminer
+	URL       string   `yaml:"url"`        // of the miner's API
+	TokenFile string   `yaml:"token_file"` // with its token or password; absolute after Load
+	Command   []string `yaml:"command"`    // starts it; empty: it runs by itself and is paused
+	Algorithm string   `yaml:"algorithm"`
+	Hashrate  float64  `yaml:"hashrate_mhs"` // of one GPU, until it is measured
+	Power     Power    `yaml:"power"`        // of one GPU while it mines, until it is measured
+	Value     float64  `yaml:"usd_per_mh_day"`
+	AsOf      string   `yaml:"as_of"`       // date of Value
+	Values    string   `yaml:"values_file"` // instead: algorithm → value, JSON; absolute after Load
+	MaxAge    Duration `yaml:"max_age"`     // of the value, default 48h
+	Fee       Percent  `yaml:"fee"`         // of pool and program, default 2%
+	Margin    Percent  `yaml:"margin"`      // by which it must pay more before it begins, default 10%
+	MinOn     Duration `yaml:"min_on"`      // default 10m
+	MinOff    Duration `yaml:"min_off"`     // default 5m
 }
 
 // Reserve is one kind of load that the grid pays to be able to drop.
@@ -227,6 +250,12 @@ type Alarms struct {
 type Server struct {
 	Listen    string `yaml:"listen"`     // default 127.0.0.1:8420
 	TokenFile string `yaml:"token_file"` // required where Listen is not loopback; absolute after Load
+}
+
+// Privacy is what is kept of the clients' jobs, and how.
+type Privacy struct {
+	Retention Duration `yaml:"retention"`  // of an ended job's data, default 720h; 0: until it is asked for
+	MasterKey string   `yaml:"master_key"` // file, absolute after Load, or env:NAME; empty: in the data folder
 }
 
 // Telemetry is the history of readings.

@@ -78,6 +78,7 @@ var fields = map[string]field{
 	"Config.history":   {doc: "Where backtests and plans find the past: recorded prices, network figures and jobs. A running site learns what to expect of the price of power from those of its feed's step."},
 	"Config.pivot":     {doc: "The owner's question: what it would bring to convert megawatts of mining to AI. What is left out has a default whose source the plan names."},
 	"Config.alarms":    {doc: "Where alarms go besides the page and the log."},
+	"Config.privacy":   {doc: "What is kept of the clients' jobs, and how their secrets are."},
 	"Config.telemetry": {doc: "The history of readings: what is kept, and where else it goes."},
 	"Config.fabric":    {doc: "How other machines join as hosts: docs/hosts.md."},
 	"Config.server":    {doc: "Where the API and the dashboard are served."},
@@ -190,6 +191,24 @@ var fields = map[string]field{
 	"Host.isolations":             {doc: "agent: what stands between its jobs and the host: process, container, sandbox; nothing means process."},
 	"Host.usd_per_slot_hour":      {doc: "The rate of a slot for an hour.", def: "0", between: []float64{0, 1e4}},
 	"Host.spot_usd_per_slot_hour": {doc: "The rate of a slot for an hour of work that may be interrupted.", def: "0", between: []float64{0, 1e4}},
+	"Host.gpus":                   {doc: "local: auto makes each GPU that NVIDIA's driver shows a slot, metered by its own readings.", def: "none", enum: []string{"none", "auto"}},
+	"Host.idle_mining":            {doc: "What GPUs do that no job has: a miner that runs where it pays more than its power."},
+
+	"IdleMining.driver":         {doc: "The mining program, by its API; without one nothing mines.", enum: []string{"xmrig", "trex", "lolminer"}},
+	"IdleMining.url":            {doc: "The address of its HTTP API, such as http://127.0.0.1:4067.", form: "url"},
+	"IdleMining.token_file":     {doc: "A file with its API's token (xmrig) or password (trex)."},
+	"IdleMining.command":        {doc: "The command that starts it, word by word. Sluice starts and ends it then, on the GPUs that are idle; without a command it runs by itself, and is paused and told to leave through its API, which lolminer's cannot."},
+	"IdleMining.algorithm":      {doc: "What it mines, as values_file calls it."},
+	"IdleMining.hashrate_mhs":   {doc: "The hashrate of one GPU in MH/s, until it is measured.", between: []float64{0, 1e9}},
+	"IdleMining.power":          {doc: "The power of one GPU while it mines, until it is measured.", def: "0W"},
+	"IdleMining.usd_per_mh_day": {doc: "What one MH/s earns in a day.", between: []float64{0, 1e6}},
+	"IdleMining.as_of":          {doc: "The day of which usd_per_mh_day is.", form: "date"},
+	"IdleMining.values_file":    {doc: "Instead of both, a JSON file that is read anew each time: algorithm to usd_per_mh_day and as_of."},
+	"IdleMining.max_age":        {doc: "What is older does not count, and nothing mines.", def: "48h", between: []float64{60, 90 * 86400}},
+	"IdleMining.fee":            {doc: "The share that pool and program keep.", def: "2%", between: []float64{0, 0.5}},
+	"IdleMining.margin":         {doc: "By how much mining must pay more than its power before it begins.", def: "10%", between: []float64{0, 10}},
+	"IdleMining.min_on":         {doc: "Once begun it mines for so long, unless a job or a limit comes.", def: "10m", between: []float64{0, 86400}},
+	"IdleMining.min_off":        {doc: "Once ended it stays off for so long.", def: "5m", between: []float64{0, 86400}},
 
 	"Reserve.name":         {doc: "The reserve's name, such as rrs; a feed's quantity reserve_usd_per_mw_h/NAME is its price.", need: true, form: "name"},
 	"Reserve.max":          {doc: "The most that is offered, at the meter; 0 or nothing means all that can be dropped.", def: "0W"},
@@ -294,6 +313,9 @@ var fields = map[string]field{
 	"Conversion.backup_usd_per_mwh":        {doc: "What energy from these costs.", between: []float64{0, 1e5}},
 
 	"Alarms.webhook": {doc: "A URL that gets each alarm as a JSON object by POST.", form: "url"},
+
+	"Privacy.retention":  {doc: "How long the working folder, checkpoints and logs of a job are kept after its end; then they are wiped, and the wipe recorded. 0 keeps them until somebody asks.", def: "720h", between: []float64{0, 20 * 366 * 86400}},
+	"Privacy.master_key": {doc: "The file with the key under which the keys of all jobs' secrets are encrypted, made at the first use; it may lie on another disk. Or env:NAME. Nothing means a file in the data folder. Relative to this file."},
 
 	"Telemetry.enabled":      {doc: "Whether readings are kept, for charts and Grafana.", def: "yes", enum: []string{"yes", "no"}},
 	"Telemetry.retention":    {doc: "How long they are kept; 720h are thirty days.", def: "720h", between: []float64{2 * 3600, 20 * 366 * 86400}},

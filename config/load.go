@@ -76,6 +76,9 @@ func (c *Config) moor(dir string) {
 	abs(&c.Fabric.CA)
 	abs(&c.Fabric.Credentials)
 	c.Fabric.Password = c.Fabric.Password.at(dir)
+	if !strings.HasPrefix(c.Privacy.MasterKey, "env:") {
+		abs(&c.Privacy.MasterKey)
+	}
 	own := func(p *string) { // a map that is no name is a file's path
 		if strings.ContainsAny(*p, "./") {
 			abs(p)
@@ -91,6 +94,10 @@ func (c *Config) moor(dir string) {
 		x.Password, x.Community, x.PrivacyKey = x.Password.at(dir), x.Community.at(dir), x.PrivacyKey.at(dir)
 	}
 	abs(&c.Dialects)
+	for i := range c.Hosts {
+		abs(&c.Hosts[i].IdleMining.TokenFile)
+		abs(&c.Hosts[i].IdleMining.Values)
+	}
 	w := &c.Telemetry.RemoteWrite
 	w.Token, w.Password = w.Token.at(dir), w.Password.at(dir)
 }

@@ -54,6 +54,14 @@ type Profiler interface {
 	Profiles(ctx context.Context) ([]sluice.Mode, error)
 }
 
+// Finisher is a Miner that has something left to do after a Set for which neither the
+// act nor its proof need wait, such as closing a session. Whoever calls Set calls
+// Finish afterwards, whatever came of it; what is not finished the device ends itself.
+// It does nothing where nothing is left, and is bounded in itself.
+type Finisher interface {
+	Finish(ctx context.Context)
+}
+
 // Meter measures the power that flows into a node.
 type Meter interface {
 	// Read returns a Reading with HasPower and PowerSource SourceMeter.

@@ -51,72 +51,6 @@ func (p *problem) newAscent(x *prices) *ascent {
 	return a
 }
 
-// typical returns what a kW is typically worth for an interval beyond energy.
-func (p *problem) typical() float64 {
-	var s []float64
-	for c := range p.class {
-		k := &p.class[c]
-		for m := range k.M {
-			if k.kw[m] > k.least && k.count > 0 {
-				s = append(s, math.Abs(k.rate[m].At(p.T/2))*p.h/k.kw[m])
-			}
-		}
-	}
-	for _, e := range p.energy {
-		s = append(s, math.Abs(e))
-	}
-	slices.Sort(s)
-	if len(s) == 0 || s[len(s)*3/4] == 0 {
-		return 1e-3
-	}
-	return s[len(s)*3/4]
-}
-
-// firstPrices returns the prices to begin with.
-func (p *problem) firstPrices() *prices {
-	x := p.pricesIn(&p.numbers)
-	for d := range x.peak {
-		n := float64(max(1, len(x.peak[d])))
-		for t := range x.peak[d] {
-			x.peak[d][t] = 0.3 * p.demand[d].USDPerKW / n
-		}
-	}
-	p.merit(x)
-	return x
-}
-
-// scales returns the size of steps for each vector of prices.
-func (p *problem) scales(x *prices) []float64 {
-	kw := p.typical()
-	out := make([]float64, 0, len(x.vectors()))
-	for range x.node {
-		out = append(out, kw)
-	}
-	most := 0.0
-	for t := range p.worth {
-		for _, w := range p.worth[t] {
-			most = max(most, w.usd)
-		}
-	}
-	out = append(out, min(most, 2*kw))
-	for d := range x.peak {
-		out = append(out, p.demand[d].USDPerKW/math.Sqrt(float64(max(1, len(x.peak[d])))))
-	}
-	for i := range x.crowd {
-		j := &p.jobs[i]
-		out = append(out, 0.5*j.stake(p.T))
-	}
-	for c := range x.hold {
-		k := &p.class[c]
-		s := 0.0
-		for _, i := range k.jobs {
-			s = max(s, p.jobs[i].USDPerUnitHour*p.h)
-		}
-		out = append(out, max(0.1*s, kw*slices.Max(k.kw)))
-	}
-	return out
-}
-
 // gradient of the dual in each price; a positive one says: lower the price.
 func (a *ascent) gradient() {
 	p, r, i := a.p, a.r[0], 0
@@ -167,23 +101,45 @@ func (a *ascent) gradient() {
 }
 
 // run takes about so many elementary steps to move the prices, by sizes from
-// first to last times the typical worth.
-func (a *ascent) run(ops int, first, last float64, stop func() bool) {
+// first to last times the typical worth; but no more than half of the time that
+// is left by what spent says.
+func (a *ascent) run(ops int, first, last float64, spent func() float64) {
 	a.evaluate()
 	each := a.ops()
-	a.runTo(min(maxSteps, max(minSteps, ops/max(1, each))), first, last, -inf, stop)
+	n := min(maxSteps, max(minSteps, ops/max(1, each)))
+	from := spent()
+	a.climb(n, first, last, -inf, func() float64 { return (spent() - from) / max(1e-9, (1-from)/2) })
 }
 
 // runTo makes n steps, or fewer where the bound falls to enough.
 func (a *ascent) runTo(n int, first, last, enough float64, stop func() bool) {
+	a.climb(n, first, last, enough, func() float64 {
+		if stop() {
+			return 1
+		}
+		return 0
+	})
+}
+
+// climb is runTo for a time of which spent tells how much is up: where there is
+// not enough of it for n steps, their sizes fall as it runs out, less far.
+func (a *ascent) climb(n int, first, last, enough float64, spent func() float64) {
 	for k := range n {
-		if stop() || a.bound <= enough {
+		part := spent()
+		if part >= 1 || a.bound <= enough {
 			return
 		}
+		to, late := last, 3*k > n
+		if planned := float64(k) / float64(max(1, n-1)); planned >= part {
+			part = planned
+		} else if late = 3*part > 1; k > 0 {
+			// There is time for about k/part steps: fewer end with longer ones.
+			to = max(last, first*part/float64(k))
+		}
 		a.gradient()
-		a.step(first * math.Pow(last/first, float64(k)/float64(max(1, n-1))))
+		a.step(first * math.Pow(to/first, part))
 		a.evaluate()
-		if 3*k > n {
+		if late {
 			a.count()
 			if a.trails && (k*trailLength)%n < trailLength {
 				x := a.p.newPrices()

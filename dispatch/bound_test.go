@@ -147,6 +147,7 @@ func TestPropertyTop(t *testing.T) {
 // the bound.
 func TestBoundHoldsTheOracle(t *testing.T) {
 	needShared(t)
+	t.Parallel()
 	s := smallShape
 	s.intervals, s.miners, s.minerCount, s.jobs = 6, 2, 30, 3
 	found := 0

@@ -63,6 +63,7 @@ func judge(t testing.TB, in *Instance, p *Plan) float64 {
 
 func TestJudge(t *testing.T) {
 	needShared(t)
+	t.Parallel()
 	shapes := map[string]shape{"small": smallShape, "cut": smallShape, "live": liveShape, "middle": middleShape}
 	cut := smallShape
 	cut.tight = 0.02 // below what the least power needs, at times
@@ -107,6 +108,7 @@ func TestJudgeOnTheExample(t *testing.T) {
 // above it) and our bound.
 func TestOracle(t *testing.T) {
 	needShared(t)
+	t.Parallel()
 	s := smallShape
 	s.intervals, s.miners, s.minerCount, s.jobs = 10, 2, 60, 3
 	below, found := 0.0, 0.0

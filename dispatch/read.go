@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode"
 
@@ -68,7 +69,7 @@ func jsonError(b []byte, err error) error {
 		if field == "" {
 			field = "instance"
 		}
-		return invalid("%s: %s where a %s is due", field, typ.Value, typ.Type)
+		return invalid("%s: %s where %s is due", field, typ.Value, called(typ.Type))
 	case errors.As(err, &syn):
 		at := int(min(max(0, syn.Offset), int64(len(b))))
 		line := 1 + bytes.Count(b[:at], []byte("\n"))
@@ -76,6 +77,23 @@ func jsonError(b []byte, err error) error {
 		return invalid("%s: not JSON at line %d near %q: %v", lastKey(b[:at]), line, near, err)
 	}
 	return invalid("instance: %v", err)
+}
+
+// called is what a person calls a type in JSON.
+func called(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "a " + t.String()
 }
 
 // lastKey returns the last object key in b, or "instance".

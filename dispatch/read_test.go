@@ -18,7 +18,11 @@ func TestReadInstanceNamesTheField(t *testing.T) {
 	}
 	for _, c := range []struct{ from, to, field, value string }{
 		{`"intervals": 4`, `"intervals": 0`, "intervals", "0"},
-		{`"intervals": 4`, `"intervals": "four"`, "intervals", "string"},
+		{`"intervals": 4`, `"intervals": "four"`, "intervals", "string where a whole number is due"},
+		{`"count": 10`, `"count": 1.5`, "classes.count", "1.5 where a whole number is due"},
+		{`"earliest": 0`, `"earliest": 0, "must_run": 1`, "must_run", "true or false"},
+		{`"initial": {"on": 10}`, `"initial": [10]`, "initial", "an object"},
+		{`"nodes": [`, `"nodes": "site", "note": [`, "nodes", "a list"},
 		{`"step_minutes": 60`, `"step_minutes": -5`, "step_minutes", "-5"},
 		{`[20, 200, 20, 20]`, `[20, 200, 20]`, "price_usd_per_mwh", "3 values"},
 		{`[20, 200, 20, 20]`, `[20, NaN, 20, 20]`, "price_usd_per_mwh", "NaN"},

@@ -1,21 +1,23 @@
 package dispatch
 
-// span is one unbroken run over the intervals [from, to).
-type span struct{ from, to int }
-
 // schedules finds the best runs of a job, given what it costs to run in each
 // interval (power and the units it holds; +Inf where it cannot run).
 //
 // States at the start of an interval: not yet started, stopped, or running with
-// so many restart intervals still to sit out; each with the progress made.
+// so many restart intervals still to sit out; each with the progress made. Of
+// progress only a band is gone through: no more than there was time for, and no
+// less than what can still be finished. All that cannot are worth the same, so
+// that the most progress of these, low, stands for them.
 type schedules struct {
 	p       *problem
 	j       *pjob
 	cost    []float64 // T
-	idle    []float64 // (T+1)×P: stopped, has run before
-	run     []float64 // (T+1)×(R+1)×P: runs in this interval, with so much restart left
+	idle    []float64 // (T+1)×B: stopped, has run before
+	run     []float64 // (T+1)×(R+1)×B: runs in this interval, with so much restart left
 	never   []float64 // T+1
 	P, R, K int
+	B       int     // width of the band
+	first   int     // interval before which there is no progress
 	count   bool    // progress matters
 	bonus   float64 // part of the value that is not money
 	ops     int     // elementary steps done so far
@@ -51,17 +53,22 @@ func (w *schedules) best() float64 {
 	}
 	// More restart left than the horizon is the same as the horizon.
 	w.R = min(j.RestartIntervals, T)
-	if j.Running {
+	switch w.first = min(j.Earliest, T); {
+	case j.Running:
 		w.R = max(w.R, min(j.RestartLeft, T))
+	case j.started:
+		w.first = min(w.first+j.RestartIntervals, T)
 	}
 	w.K = w.R + 1
-	P, K := w.P, w.K
-	w.ops += T * min(P, T/2+1) * (K + 1)
-	w.idle = grow(w.idle, (T+1)*P)
-	w.run = grow(w.run, (T+1)*P*K)
+	w.B = w.P
+	if w.count {
+		w.B = min(w.P, T-w.first-w.P+2+bandEdge)
+	}
+	w.idle = grow(w.idle, (T+1)*w.B)
+	w.run = grow(w.run, (T+1)*w.B*w.K)
 	w.never = grow(w.never, T+1)
-	clear(w.idle[T*P:])
-	clear(w.run[T*P*K:])
+	clear(w.idle[T*w.B:])
+	clear(w.run[T*w.B*w.K:])
 	w.never[T] = 0
 	again := min(j.RestartIntervals, T)
 	for t := T - 1; t >= 0; t-- {
@@ -69,54 +76,92 @@ func (w *schedules) best() float64 {
 	}
 	switch {
 	case j.Running:
-		return max(w.run[w.at(0, 0, min(j.RestartLeft, T))], w.stop(0, 0))
+		return max(w.running(0, 0, min(j.RestartLeft, T)), w.stop(0, 0))
 	case j.started:
-		return w.idle[0]
+		return w.stopped(0, 0)
 	}
 	return w.never[0]
+}
+
+// bandEdge is how much below low the band's values are also written down: a step
+// of running looks one interval ahead, a stop two.
+const bandEdge = 2
+
+// low is the most progress from which, at the start of t, the job cannot be
+// finished any more; 0 where there is none.
+func (w *schedules) low(t int) int {
+	if !w.count {
+		return 0
+	}
+	return max(0, w.P-(w.p.T-t)-1)
+}
+
+// top is one more than the most progress there can be at the start of t.
+func (w *schedules) top(t int) int { return min(w.P, max(0, t-w.first)+1) }
+
+// from is the least progress whose values are written down at t.
+func (w *schedules) from(t int) int { return max(0, w.low(t)-bandEdge) }
+
+// runs are the values of running in t with so much restart left, for progress
+// from q on; idles those of being stopped.
+func (w *schedules) runs(t, r, q int) []float64 { return w.run[(t*w.K+r)*w.B:][q-w.from(t) : w.B] }
+func (w *schedules) idles(t, q int) []float64   { return w.idle[t*w.B:][q-w.from(t) : w.B] }
+
+// edge repeats the value of low for the progress below it.
+func (w *schedules) edge(t int, row []float64) {
+	n := w.low(t) - w.from(t)
+	for i := range n {
+		row[i] = row[n]
+	}
 }
 
 // backward fills in the values of interval t from those of the next.
 func (w *schedules) backward(t, again int) {
 	j, T, P, K := w.j, w.p.T, w.P, w.K
 	late := w.late(t)
+	low, width := w.low(t), w.top(t)-w.low(t)
+	w.ops += width * (K + 1)
 	// What a stop at the start of the next interval brings, beyond being idle then.
-	stopping, halted := 0.0, w.idle[T*P:]
+	stopping, after := 0.0, T
 	if t+1 < T {
-		stopping, halted = -j.PreemptUSD-w.late(t+1), w.idle[(t+2)*P:(t+3)*P]
+		stopping, after = -j.PreemptUSD-w.late(t+1), t+2
 	}
+	halted := w.idles(after, low)
 	wait, gain := -w.cost[t]-late, j.gain-w.cost[t]-late
-	top := min(P, t+1) // no more progress than intervals gone by
 	for r := K - 1; r > 0; r-- {
-		next := w.run[((t+1)*K+r-1)*P:][:top]
-		now := w.run[(t*K+r)*P:][:top]
+		next, halted := w.runs(t+1, r-1, low)[:width], halted[:width]
+		now := w.runs(t, r, low)[:width]
 		for q, on := range next {
 			if stop := stopping + halted[q]; stop > on {
 				on = stop
 			}
 			now[q] = wait + on
 		}
+		w.edge(t, w.runs(t, r, w.from(t)))
 	}
-	now := w.run[t*K*P:][:top]
-	switch next := w.run[(t+1)*K*P:][:P]; {
+	now := w.runs(t, 0, low)[:width]
+	switch next := w.runs(t+1, 0, low+min(1, P-1)); {
+	case t < w.first:
+		now[0] = -inf
 	case !w.count:
 		now[0] = gain + max(next[0], stopping+halted[0])
 	default:
-		made := min(top, P-1)
-		next, halted := next[1:made+1], halted[1:made+1]
+		made := min(low+width, P-1) - low
+		next, halted := next[:made], halted[1:][:made]
 		for q, on := range next {
 			if stop := stopping + halted[q]; stop > on {
 				on = stop
 			}
 			now[q] = gain + on
 		}
-		if top == P {
-			now[P-1] = gain
+		if low+width == P {
+			now[width-1] = gain
 		}
 	}
-	idle, idleNext := w.idle[t*P:][:top], w.idle[(t+1)*P:][:top]
+	w.edge(t, w.runs(t, 0, w.from(t)))
+	idle, idleNext := w.idles(t, low)[:width], w.idles(t+1, low)[:width]
 	if t >= j.Earliest {
-		start := w.run[(t*K+again)*P:][:top]
+		start := w.runs(t, again, low)[:width]
 		for q, v := range idleNext {
 			v -= late
 			if x := start[q]; x > v {
@@ -129,15 +174,19 @@ func (w *schedules) backward(t, again int) {
 			idle[q] = v - late
 		}
 	}
+	w.edge(t, w.idles(t, w.from(t)))
 	w.never[t] = w.never[t+1] - late
 	if t >= j.Earliest {
 		w.never[t] = max(w.never[t], now[0])
 	}
 }
 
-// at is where the value lies of running in interval t with progress q and so
-// much restart left.
-func (w *schedules) at(t, q, r int) int { return (t*w.K+r)*w.P + q }
+// running is the value of running in interval t with progress q and so much
+// restart left.
+func (w *schedules) running(t, q, r int) float64 { return w.runs(t, r, max(q, w.low(t)))[0] }
+
+// stopped is the value of not running in interval t, with progress q.
+func (w *schedules) stopped(t, q int) float64 { return w.idles(t, max(q, w.low(t)))[0] }
 
 // stop is the value of stopping at the start of t with progress q. At the end
 // of the horizon all is over, and it is no stop.
@@ -145,119 +194,5 @@ func (w *schedules) stop(t, q int) float64 {
 	if t >= w.p.T {
 		return 0
 	}
-	return -w.j.PreemptUSD - w.late(t) + w.idle[(t+1)*w.P+q]
-}
-
-// trace appends the runs of the best schedule.
-func (w *schedules) trace(out []span) []span {
-	j, T := w.j, w.p.T
-	if j.MustRun {
-		for t := j.Earliest; t < min(T, j.Earliest+j.Intervals); t++ {
-			if j.gain-w.cost[t] < -j.UnservedUSDPerInterval {
-				continue
-			}
-			if k := len(out) - 1; k >= 0 && out[k].to == t {
-				out[k].to++
-			} else {
-				out = append(out, span{t, t + 1})
-			}
-		}
-		return out
-	}
-	P := w.P
-	t, q := 0, 0
-	ran := j.started
-	if j.Running {
-		if w.run[w.at(0, 0, min(j.RestartLeft, T))] >= w.stop(0, 0) {
-			out = append(out, span{0, 0})
-			t, q = w.follow(0, 0, min(j.RestartLeft, T))
-			out[0].to = t
-			if w.count && q == P {
-				return out
-			}
-		}
-		t++
-	}
-	for t < T {
-		r := 0
-		if ran {
-			r = min(j.RestartIntervals, T)
-			if t < j.Earliest || w.run[w.at(t, q, r)] < -w.late(t)+w.idle[(t+1)*P+q] {
-				t++
-				continue
-			}
-		} else if t < j.Earliest || w.run[w.at(t, 0, 0)] < -w.late(t)+w.never[t+1] {
-			t++
-			continue
-		}
-		from := t
-		t, q = w.follow(t, q, r)
-		out = append(out, span{from, t})
-		ran = true
-		if w.count && q == P {
-			return out
-		}
-		t++
-	}
-	return out
-}
-
-// follow runs on from t until the best schedule stops, and returns when and
-// with what progress.
-func (w *schedules) follow(t, q, r int) (int, int) {
-	P := w.P
-	for {
-		if r > 0 {
-			r--
-		} else if w.count {
-			q++
-		}
-		t++
-		if w.count && q == P || t >= w.p.T {
-			return t, q
-		}
-		if w.run[w.at(t, q, r)] < w.stop(t, q) {
-			return t, q
-		}
-	}
-}
-
-// account returns what the runs are worth by the job's own rules, without the
-// cost of power and units.
-func (j *pjob) account(T int, runs []span) float64 {
-	sum := 0.0
-	if j.MustRun {
-		due := max(0, min(T, j.Earliest+j.Intervals)-j.Earliest)
-		for _, r := range runs {
-			due -= r.to - r.from
-			sum += float64(r.to-r.from) * j.gain
-		}
-		return sum - float64(due)*j.UnservedUSDPerInterval
-	}
-	progress, end := 0, T
-	started := j.started
-	for _, r := range runs {
-		restart := 0
-		if j.Running && r.from == 0 {
-			restart = j.RestartLeft
-		} else if started {
-			restart = j.RestartIntervals
-		}
-		started = true
-		made := max(0, r.to-r.from-restart)
-		progress += made
-		sum += float64(made) * j.gain
-		if progress < j.Intervals && r.to < T {
-			sum -= j.PreemptUSD
-		} else if progress >= j.Intervals {
-			end = r.to
-		}
-	}
-	if j.Running && (len(runs) == 0 || runs[0].from > 0) {
-		sum -= j.PreemptUSD
-	}
-	if j.deadline < end {
-		sum -= float64(end-j.deadline) * j.LateUSDPerInterval
-	}
-	return sum
+	return -w.j.PreemptUSD - w.late(t) + w.stopped(t+1, q)
 }

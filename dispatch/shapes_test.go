@@ -197,3 +197,31 @@ func BenchmarkReflex(b *testing.B) {
 		}
 	}
 }
+
+// smallBar makes a small instance up: 24 to 48 intervals, 3 or 4 classes, 4 to
+// 6 jobs. In every third one gangs stand in each other's way.
+func smallBar(seed uint64) *Instance {
+	r := rand.New(rand.NewPCG(seed, 11))
+	s := smallShape
+	s.intervals = 24 + r.IntN(25)
+	s.miners = 2 + r.IntN(2)
+	s.jobs = 4 + r.IntN(3)
+	s.tight = 0.5 + 0.4*r.Float64()
+	s.strict = r.IntN(2) == 0
+	if seed%3 == 0 {
+		s.gpuCount, s.gangs = 16, []int{2, 4, 7, 8, 12}
+	}
+	return s.random(seed)
+}
+
+// middleBar makes a middle instance up: 96 intervals, 6 classes, 12 jobs.
+func middleBar(seed uint64) *Instance {
+	r := rand.New(rand.NewPCG(seed, 12))
+	s := middleShape
+	s.tight = 0.5 + 0.4*r.Float64()
+	s.strict = r.IntN(2) == 0
+	if seed%3 == 0 {
+		s.gpuCount, s.gangs = 24, []int{2, 4, 7, 8, 12}
+	}
+	return s.random(seed)
+}

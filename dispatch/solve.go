@@ -6,11 +6,10 @@ import (
 
 // Options says how hard to try.
 type Options struct {
-	// Deadline reports that time is up; nil: no such budget. It is asked often.
-	Deadline func() bool
-	// Half reports that about half of the time is up: prices are settled then, and
-	// the rest is for plans at these prices. nil: Deadline stands for it.
-	Half func() bool
+	// Spent returns the share of the time that is up, and 1 or more when it is over:
+	// it rules how long prices are looked for, and when all ends. It is asked often.
+	// nil: there is time for all that Effort allows.
+	Spent func() float64
 	// Standing is a plan for this instance that may be followed as it is, such as
 	// what is left of the last one (Plan.From). Its runs are where the search
 	// begins; and where it is a plan for the instance, none that is worth less is
@@ -35,7 +34,7 @@ func (o *Options) enough(worth float64) float64 {
 }
 
 // Solve returns the best plan that it finds and a proven bound on all plans.
-// Without a deadline the same instance gives the same plan, whatever the order
+// Without Spent the same instance gives the same plan, whatever the order
 // of its nodes, classes, jobs and reserves. The error is that of Validate.
 func Solve(in *Instance, opt Options) (*Plan, error) {
 	plan, _, err := solve(in, opt)
@@ -51,10 +50,11 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	if err := in.Validate(); err != nil {
 		return nil, 0, err
 	}
-	stop := opt.Deadline
-	if stop == nil {
-		stop = func() bool { return false }
+	spent := opt.Spent
+	if spent == nil {
+		spent = func() float64 { return 0 }
 	}
+	stop := func() bool { return spent() >= 1 }
 	p := compile(in)
 	x, b := p.firstPrices(), p.newBuilder(stop)
 	best := p.newState()
@@ -63,18 +63,14 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 		ops = opt.Steps
 	}
 	bound := b.first(best, x, &opt, min(ops, solveOps/10), stop)
-	if bound <= opt.enough(best.worth()) || opt.Steps > 0 && b.ops() >= ops {
+	if bound <= opt.enough(best.worth()) || opt.Steps > 0 && b.ops() >= ops || stop() {
 		plan, err := p.finish(best, x, bound)
 		p.release(b)
 		return plan, bound, err
 	}
 	a := p.newAscent(x)
 	left := func() int { return ops - a.ops() - b.ops() }
-	half := opt.Half
-	if half == nil {
-		half = stop
-	}
-	a.run(ops/4, 0.3, 0.003, half)
+	a.run(ops/4, 0.3, 0.003, spent)
 	a.bound = min(bound, a.bound)
 	bound = a.bound
 	root := p.newPrices()
@@ -102,11 +98,11 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 	worth := best.worth()
 	// Rounds get longer: a greater effort begins as a smaller one does, and goes
 	// on where that ends.
-	spent := 0
+	took := 0
 	for slice, tries := solveOps/8, found.most; left() > 0 && !stop() && bound > opt.enough(worth); slice, tries = min(2*slice, solveOps), 2 {
 		before := left()
 		if len(p.jobs) > 0 {
-			all.grow(best, a, found, min(max(slice, spent), left()), stop)
+			all.grow(best, a, found, min(max(slice, took), left()), stop)
 			bound = all.bound()
 			worth = best.worth()
 		}
@@ -126,8 +122,8 @@ func solve(in *Instance, opt Options) (*Plan, float64, error) {
 			}
 		}
 		// What the linear programs took, nudging and the next branches get too.
-		spent = before - left()
-		b.nudge(best, y, max(1, min(max(2*slice, spent), left())), stop)
+		took = before - left()
+		b.nudge(best, y, max(1, min(max(2*slice, took), left())), stop)
 		b.search(best, y, found, max(1, min(slice, left())), stop)
 		worth = best.worth()
 	}

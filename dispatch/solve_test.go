@@ -139,12 +139,37 @@ func TestSamePlanBitForBit(t *testing.T) {
 func TestDeadlineStops(t *testing.T) {
 	in := middleShape.random(1)
 	asked := 0
-	p := solved(t, in, Options{Effort: 1000, Deadline: func() bool { asked++; return asked > 40 }})
+	p := solved(t, in, Options{Effort: 1000, Spent: func() float64 { asked++; return over(asked > 40) }})
 	if asked > 120 {
 		t.Errorf("asked %d times after time was up", asked-40)
 	}
 	if p.ObjectiveUSD <= 0 {
 		t.Errorf("worth %v", p.ObjectiveUSD)
+	}
+}
+
+// However little time there is, prices settle in it: a search that is cut off
+// while its steps are long, or whose steps get too short too soon, ends 0.8 to 1.2 %
+// off after eight of them.
+func TestPricesSettleInTime(t *testing.T) {
+	s := largeShape
+	s.miners, s.intervals, s.jobs = 150, 96, 20
+	p := compile(s.random(1))
+	climb := func(steps float64) float64 {
+		a, asked := p.newAscent(p.firstPrices()), -1.0
+		// Half of the time is for prices.
+		a.run(1<<40, 0.3, 0.003, func() float64 { asked++; return asked / (2 * steps) })
+		if asked > steps+1 {
+			t.Errorf("%v steps in the time for %v", asked, steps)
+		}
+		return a.bound
+	}
+	best := climb(1000)
+	for _, steps := range []float64{8, 16, 32} {
+		off := (climb(steps) - best) / best
+		if t.Logf("%v steps: %.2f %% off", steps, 100*off); off > 0.005 {
+			t.Errorf("the bound after %v steps is %.2f %% off the best", steps, 100*off)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -17,13 +18,72 @@ type speller struct {
 	b   []byte
 	i   int
 	err error
+	at  []fieldAt // where it is
+}
+
+// fieldAt is a field on the way to a value, or the number of an element.
+type fieldAt struct {
+	name string
+	n    int
 }
 
 // spelling names the first misspelt field of an instance.
 func spelling(b []byte) error {
 	s := &speller{b: b}
-	s.value(reflect.TypeFor[Instance](), "")
+	s.value(&instanceFields)
 	return s.err
+}
+
+// path is where it is, as a person would write it.
+func (s *speller) path() string {
+	var b strings.Builder
+	for _, p := range s.at {
+		if p.name != "" {
+			b.WriteString(p.name)
+		} else {
+			fmt.Fprintf(&b, "[%d].", p.n)
+		}
+	}
+	return b.String()
+}
+
+// fields are those of a type, in the order of their names here.
+type fields struct {
+	names []string
+	by    map[string]int
+	in    []*fields // by field: those of what it is a list of, nil: none
+}
+
+// instanceFields are found once: an instance has thousands of fields to look at.
+var instanceFields = fieldsOf(reflect.TypeFor[Instance]())
+
+func fieldsOf(t reflect.Type) fields {
+	f := fields{by: map[string]int{}}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		f.names, f.by[name] = append(f.names, name), i
+		var in *fields
+		if u := t.Field(i).Type; u.Kind() == reflect.Slice && u.Elem().Kind() == reflect.Struct {
+			of := fieldsOf(u.Elem())
+			in = &of
+		}
+		f.in = append(f.in, in)
+	}
+	return f
+}
+
+// find returns the number of the field of that name, as encoding/json finds it;
+// -1 where there is none.
+func (f *fields) find(key []byte) int {
+	if i, ok := f.by[string(key)]; ok {
+		return i
+	}
+	for i, name := range f.names {
+		if strings.EqualFold(name, string(key)) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (s *speller) space() {
@@ -75,74 +135,67 @@ func (s *speller) skip() {
 	}
 }
 
-// value moves past a value that is to be read as a t, and looks at its fields.
-func (s *speller) value(t reflect.Type, path string) {
+// value moves past a value with such fields, or a list of these, and looks at
+// them.
+func (s *speller) value(f *fields) {
 	s.space()
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
 	switch {
 	case s.i >= len(s.b) || s.err != nil:
-	case s.b[s.i] == '{' && t.Kind() == reflect.Struct && t != reflect.TypeFor[Series]():
-		s.object(t, path)
-	case s.b[s.i] == '[' && t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+	case f != nil && s.b[s.i] == '{':
+		s.object(f)
+	case f != nil && s.b[s.i] == '[':
 		s.i++
 		for n := 0; s.err == nil; n++ {
 			if s.space(); s.i >= len(s.b) || s.b[s.i] == ']' {
 				s.i++
 				return
 			}
-			s.value(t.Elem(), fmt.Sprintf("%s[%d]", path, n))
+			s.at = append(s.at, fieldAt{n: n})
+			s.value(f)
+			s.at = s.at[:len(s.at)-1]
 		}
 	default:
 		s.skip()
 	}
 }
 
-func (s *speller) object(t reflect.Type, path string) {
-	if path != "" {
-		path += "."
-	}
-	seen := make([]bool, t.NumField())
+func (s *speller) object(f *fields) {
+	seen := make([]bool, len(f.names))
 	var strange []string
 	for s.i++; s.err == nil; {
 		if s.space(); s.i >= len(s.b) || s.b[s.i] != '"' {
 			s.i++
 			break
 		}
-		var key string
-		if json.Unmarshal(s.text(), &key) != nil {
-			return
-		}
-		at := -1
-		for f := range seen {
-			if strings.EqualFold(fieldName(t, f), key) {
-				at = f
+		text := s.text()
+		key := text[1 : len(text)-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			var plain string
+			if json.Unmarshal(text, &plain) != nil {
+				return
 			}
+			key = []byte(plain)
 		}
+		at := f.find(key)
 		if s.space(); at < 0 {
 			if len(strange) < 100 { // more are no slip of the pen
-				strange = append(strange, key)
+				strange = append(strange, string(key))
 			}
 			s.skip()
 			continue
 		}
 		seen[at] = true
-		s.value(t.Field(at).Type, path+fieldName(t, at))
+		s.at = append(s.at, fieldAt{name: f.names[at]})
+		s.value(f.in[at])
+		s.at = s.at[:len(s.at)-1]
 	}
 	for _, key := range strange {
-		for f := range seen {
-			name := fieldName(t, f)
-			if !seen[f] && s.err == nil && len(key) < 2*len(name) && distance(strings.ToLower(key), name) <= len(key)/3 {
-				s.err = invalid("%s: no such field; is %s meant?", path+clip(key), name)
+		for i, name := range f.names {
+			if !seen[i] && s.err == nil && len(key) < 2*len(name) && distance(strings.ToLower(key), name) <= len(key)/3 {
+				s.err = invalid("%s: no such field; is %s meant?", s.path()+clip(key), name)
 			}
 		}
 	}
-}
-
-func fieldName(t reflect.Type, f int) string {
-	name, _, _ := strings.Cut(t.Field(f).Tag.Get("json"), ",")
-	return name
 }
 
 // distance is how many letters have to be put in, left out or changed to make b

@@ -125,7 +125,7 @@ func (s tinySite) history(seed uint64, n int) []*Instance {
 		in.PriceUSDPerMW = Values(price[k : k+s.intervals])
 		arrive(&in)
 		out = append(out, &in)
-		p, err := Solve(&in, Options{Deadline: soon(400).Deadline})
+		p, err := Solve(&in, soon(400))
 		if err != nil {
 			panic(err)
 		}

@@ -10,6 +10,7 @@ import (
 type Grid struct {
 	Start    time.Time
 	Step     time.Duration
+	Column   string // the value's, as the file names it
 	Values   []float64
 	Findings []Finding
 }
@@ -21,7 +22,7 @@ func Read(spec Spec) (*Grid, error) {
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	g := &Grid{Step: s.Step()}
+	g := &Grid{Step: s.Step(), Column: s.Column()}
 	for {
 		r, err := s.Next()
 		if err != nil {

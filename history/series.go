@@ -121,6 +121,9 @@ func (s *Series) hasFrom() bool { return !s.spec.From.IsZero() }
 
 func (s *Series) hasTo() bool { return !s.spec.To.IsZero() }
 
+// Column is the value's column, as the file names it.
+func (s *Series) Column() string { return s.in.names[s.col] }
+
 // Step is the distance of the rows.
 func (s *Series) Step() time.Duration { return time.Duration(s.step) }
 

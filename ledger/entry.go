@@ -43,6 +43,7 @@ const (
 	MetaTeraHashes       = "th"             // TH/s · s
 	MetaReadyWh          = "wh_ready"       // load kept ready × time; no energy
 	MetaUnitMilliseconds = "unit_ms"        // machine time of all jobs
+	MetaJobMilliWh       = "job_mwh"        // energy of the units they held, in thousandths of a watt-hour
 	MetaReserve          = "reserve"        // name of the reserve
 	MetaPrice            = "price"          // $/MWh, $/PH/day for hashrate, $/MW·h for reserves, exact
 	MetaPriceOrigin      = "price_origin"   // which feed, or which fallback

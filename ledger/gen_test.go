@@ -76,6 +76,7 @@ func genJob() *rapid.Generator[JobUse] {
 			Name:             genName().Draw(t, "name"),
 			Class:            rapid.SampledFrom([]string{"h100", "a100"}).Draw(t, "class"),
 			UnitMilliseconds: rapid.Int64Range(0, 8*300_000).Draw(t, "ms"),
+			MilliWh:          rapid.Int64Range(0, 1_000_000).Draw(t, "mwh"),
 			RatePerUnitHour:  sluice.Money(rapid.Int64Range(0, 10_000_000).Draw(t, "rate")),
 			Credit:           sluice.Money(rapid.Int64Range(0, 500_000).Draw(t, "credit")),
 		}

@@ -168,8 +168,8 @@ func ExampleSettle() {
 		HashpriceEstimated: true, PoolFeePPM: 20_000,
 		Reserves: []ReserveUse{{Name: "rrs", ReadyWh: 500_000, Price: sluice.EnergyPriceOf(12), PriceOrigin: "ERCOT day ahead", PricePublished: from.Add(-6 * time.Hour)}},
 		Jobs: []JobUse{
-			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000},
-			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, RatePerUnitHour: 1_050_000, Credit: 10_000},
+			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, MilliWh: 466_667, RatePerUnitHour: 2_100_000},
+			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, MilliWh: 17_500, RatePerUnitHour: 1_050_000, Credit: 10_000},
 		},
 	}
 	journal, err := Settle("west", in)

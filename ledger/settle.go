@@ -38,6 +38,7 @@ type Interval struct {
 type JobUse struct {
 	JobID, Tenant, Name, Class string
 	UnitMilliseconds           int64        // milliseconds times units held
+	MilliWh                    int64        // energy of those units, in thousandths of a watt-hour
 	RatePerUnitHour            sluice.Money // agreed
 	Credit                     sluice.Money // given back for what was promised and not kept, 0 or more
 	// Amount is the price where the metering has computed it, as what a job's
@@ -96,6 +97,7 @@ func (in Interval) check() error {
 	for _, j := range in.Jobs {
 		errs = append(errs,
 			within("the use of job "+j.JobID+" (unit ms)", j.UnitMilliseconds, 0, maxUnitMs),
+			within("the energy of job "+j.JobID+" (mWh)", j.MilliWh, 0, maxUnitMs),
 			within("the rate of job "+j.JobID+" (µ$)", int64(j.RatePerUnitHour), 0, maxJobMoney),
 			within("the credit of job "+j.JobID+" (µ$)", int64(j.Credit), 0, maxJobMoney))
 		if err := cmp.Or(errs...); err != nil {
@@ -252,7 +254,7 @@ func aiPart(in Interval) part {
 			cmp.Compare(a.RatePerUnitHour, b.RatePerUnitHour), cmp.Compare(a.Price(), b.Price()), cmp.Compare(a.Credit, b.Credit))
 	})
 	var ps []Posting
-	var ms int64
+	var ms, mwh int64
 	for len(jobs) > 0 {
 		tenant := jobs[0].Tenant
 		n := slices.IndexFunc(jobs, func(j JobUse) bool { return j.Tenant != tenant })
@@ -263,7 +265,12 @@ func aiPart(in Interval) part {
 		ps = append(ps, Posting{Account: AccountTenant(tenant), Commodity: USD})
 		for _, j := range jobs[:n] {
 			ms += j.UnitMilliseconds
-			memo := text(strings.Join(strings.Fields(j.JobID+" "+j.Name+" on "+j.Class), " "))
+			mwh += j.MilliWh
+			memo := strings.Join(strings.Fields(j.JobID+" "+j.Name+" on "+j.Class), " ")
+			if j.MilliWh > 0 {
+				memo += " using " + strconv.FormatFloat(float64(j.MilliWh)/1000, 'f', -1, 64) + " Wh"
+			}
+			memo = text(memo)
 			ps = append(ps, Posting{AccountAIRevenue(tenant), USD, -j.Price(), memo})
 			if j.Credit != 0 {
 				ps = append(ps, Posting{AccountCredits(tenant), USD, j.Credit, memo})
@@ -275,7 +282,7 @@ func aiPart(in Interval) part {
 	return part{
 		name:       "ai-revenue",
 		entry:      Entry{Text: "Machine time sold", Meta: map[string]string{}, Postings: ps},
-		quantities: map[string]int64{MetaUnitMilliseconds: ms},
+		quantities: map[string]int64{MetaUnitMilliseconds: ms, MetaJobMilliWh: mwh},
 	}
 }
 

@@ -22,8 +22,8 @@ func example() Interval {
 		HashpriceEstimated: true, PoolFeePPM: 20_000,
 		Reserves: []ReserveUse{{Name: "rrs", ReadyWh: 500_000, Price: sluice.EnergyPriceOf(12), PriceOrigin: "ERCOT day ahead", PricePublished: day.Add(-6 * time.Hour)}},
 		Jobs: []JobUse{
-			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, RatePerUnitHour: 2_100_000},
-			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, RatePerUnitHour: 1_050_000, Credit: 10_000},
+			{JobID: "12", Tenant: "acme", Name: "resnet", Class: "h100", UnitMilliseconds: 8 * 300_000, MilliWh: 466_667, RatePerUnitHour: 2_100_000},
+			{JobID: "7", Tenant: "beta", Name: "digits", Class: "h100", UnitMilliseconds: 90_000, MilliWh: 17_500, RatePerUnitHour: 1_050_000, Credit: 10_000},
 		},
 	}
 }
@@ -273,7 +273,7 @@ func TestCorrectProperties(t *testing.T) {
 				t.Fatalf("ID %s is there twice", e.ID)
 			}
 			ids[e.ID] = true
-			for _, k := range []string{MetaWh, MetaReadingsWh, MetaReadyWh, MetaTeraHashes, MetaUnitMilliseconds} {
+			for _, k := range []string{MetaWh, MetaReadingsWh, MetaReadyWh, MetaTeraHashes, MetaUnitMilliseconds, MetaJobMilliWh} {
 				quantities[k] += number(t, e.Meta[k])
 			}
 		}

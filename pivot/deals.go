@@ -22,16 +22,16 @@ type Deal struct {
 func Deals() []Deal {
 	return []Deal{
 		{
-			"Core Scientific and CoreWeave", 200, 12, 3.5e9, "announced June 2024",
-			"The client pays its energy and lent the capital for the building, which it takes back from the rent; the model's default has the site pay for the building. Megawatts come one after the other, the model's all at once.",
+			"Core Scientific and CoreWeave", 200, 12, 3.5e9, "signed 3 June 2024",
+			"The client pays its energy and most of what the works cost ($90 M of $121 M in the second quarter of 2025, $196 M of $245 M in the third), which it takes back from the rent as far as we know; the model's default has the site pay for the building. Megawatts come one after the other, the model's all at once.",
 		},
 		{
-			"Hut 8 and Fluidstack", 245, 15, 7.0e9, "announced December 2025",
-			"A triple-net lease: the tenant pays energy, taxes, insurance and upkeep, where the model takes off opex_share. The rent rises by some per cent a year; the model's rate stays for the term, so that its first year is above and its last below the contract's.",
+			"Hut 8 and Fluidstack", 245, 15, 7.0e9, "announced 17 December 2025",
+			"A triple-net lease: the tenant pays energy, taxes, insurance and upkeep, where the model takes off opex_share. The rent rises by 3 % a year; the model's rate stays for the term, so that its first year is above and its last below the contract's. What is left to Hut 8 after costs is expected to be $6.9 bn of the $7.0 bn.",
 		},
 		{
-			"IREN and Microsoft", 200, 5, 9.7e9, "announced November 2025",
-			"The site owns the GPUs, $5.8 bn of them. A fifth of the price is paid in advance, which the model leaves out: it makes the present value lower.",
+			"IREN and Microsoft", 200, 5, 9.7e9, "announced 3 November 2025",
+			"The site owns the GPUs, $5.8 bn of them: NVIDIA's GB300 in racks, where the model counts hosts of eight B200 on 14.3 kW. A fifth of each tranche's price is paid before it is delivered and credited from the 25th month on, which the model leaves out: it makes the present value lower. Capacity came in tranches, the model's all at once.",
 		},
 	}
 }

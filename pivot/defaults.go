@@ -42,7 +42,7 @@ var termQuantities = []quantity[Terms]{
 	{"connection.firm_share", "share of the connection", 1, 0, 1, "default: all of it is firm", func(t *Terms) *Number { return &t.FirmShare }},
 	{
 		"connection.curtail_hours", "hours a year", 44, 0, 8760,
-		"0.5 % of the hours, the middle case of Norris and others, Rethinking Load Growth, Duke University, February 2025",
+		"0.5 % of the hours: the middle case of Norris and others, Rethinking Load Growth, Duke University, February 2025, 0.5 % of a year at full load, as hours of a whole call",
 		func(t *Terms) *Number { return &t.CurtailHours },
 	},
 	{"connection.curtail_above_usd_per_mwh", "USD/MWh", none, -1000, 100000, "", func(t *Terms) *Number { return &t.CurtailAbove }},
@@ -75,7 +75,7 @@ var gpuQuantities = []quantity[Conversion]{
 	{"idle_share", "share of the host's power", 0.2, 0, 1, "assumption", func(c *Conversion) *Number { return &c.IdleShare }},
 	{
 		"host_usd", "USD a host", 415_000, 0, 1e8,
-		"29 M$ per IT MW times 14.3 kW: IREN's order of GPUs and ancillary equipment from Dell, $5.8 bn for 200 MW, announced November 2025",
+		"29 M$ per IT MW times 14.3 kW: IREN's order of GPUs and ancillary equipment from Dell, $5.8 bn for 200 MW, announced 3 November 2025",
 		func(c *Conversion) *Number { return &c.HostUSD },
 	},
 	{"reserved_share", "share of the GPU-hours", 0.8, 0, 1, "assumption", func(c *Conversion) *Number { return &c.ReservedShare }},
@@ -89,7 +89,7 @@ var gpuQuantities = []quantity[Conversion]{
 		"median of four neoclouds' spot quotes for a B200, May 2026", func(c *Conversion) *Number { return &c.SpotRate },
 	},
 	{"spot_utilisation", "share of the GPU-hours that are not reserved", 0.6, 0, 1, "assumption", func(c *Conversion) *Number { return &c.SpotUtilisation }},
-	{"life_years", "years", 6, 1, 30, "what CoreWeave depreciates its servers over (S-1, March 2025)", func(c *Conversion) *Number { return &c.Life }},
+	{"life_years", "years", 6, 1, 30, "what CoreWeave writes its technology equipment off over, since January 2023", func(c *Conversion) *Number { return &c.Life }},
 	{"residual_share", "share of the host's capital", 0.1, 0, 1, "assumption", func(c *Conversion) *Number { return &c.ResidualShare }},
 }
 
@@ -111,7 +111,7 @@ var gpuDefaults = kindDefaults{
 	decay:       0.17,
 	decaySource: "medians of neoclouds' on-demand quotes from May 2024 to May 2026: H100 fell by 10 % a year (10 and 19 quotes), A100 80 GB by 24 % (15 and 20); their geometric mean",
 	volatility:  0.3, volatilitySource: "medians of neoclouds' on-demand quotes for an H100 from October 2023 to July 2024 (4 to 10 quotes): 31 % a year",
-	opex: 0.03, opexSource: "what IREN expects of its contract with Microsoft: 85 % of revenue left, that is costs of 15 % of 9.7 M$ per IT MW, less energy, on a capital of 37 M$",
+	opex: 0.03, opexSource: "what IREN expects of its contract with Microsoft (results of November 2025): 85 % of revenue left, that is costs of 15 % of 9.7 M$ per IT MW, less energy, on a capital of 37 M$",
 }
 
 var hostingDefaults = kindDefaults{
@@ -132,7 +132,7 @@ func commonQuantities(d kindDefaults) []quantity[Conversion] {
 		{"facility_life_years", "years", 20, 1, 100, "assumption", func(c *Conversion) *Number { return &c.FacilityLife }},
 		{
 			"lead_months", "months", 12, 0, 120,
-			"Core Scientific and CoreWeave: signed in June 2024, first megawatts due in the first half of 2025", func(c *Conversion) *Number { return &c.Lead },
+			"Core Scientific and CoreWeave: signed in June 2024, the first hall in service in the second quarter of 2025", func(c *Conversion) *Number { return &c.Lead },
 		},
 		{"standstill_months", "months", 6, 0, 120, assumedStandstill, func(c *Conversion) *Number { return &c.Standstill }},
 		{"term_months", "months", d.term, 1, 600, d.termSource, func(c *Conversion) *Number { return &c.Term }},

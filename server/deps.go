@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"sluice"
 	"sluice/compute"
 	"sluice/ledger"
 	"sluice/site"
@@ -54,10 +55,15 @@ type Site interface {
 	Subscribe(buffer int) (<-chan site.Event, func())
 }
 
-// Jobs is the AI side as the server needs it.
+// Jobs is the AI side as the server needs it. Who calls is in the context
+// (CallerOf): the server lets a tenant through to its own jobs only, and an
+// implementation looks a second time.
 type Jobs interface {
 	// Submit takes a task on, or says with Invalid what is wrong with it.
+	// Of an array it returns the first job.
 	Submit(ctx context.Context, s Submission) (compute.Job, error)
+	// Check resolves a task and prices it, and submits nothing.
+	Check(ctx context.Context, s Submission) (JobCheck, error)
 	// Cancel ends a job; one that has ended is a Conflict.
 	Cancel(ctx context.Context, id, by string) (compute.Job, error)
 	// List returns the newest first.
@@ -70,9 +76,10 @@ type Jobs interface {
 
 // JobFilter selects jobs.
 type JobFilter struct {
-	State compute.State // empty: all
-	After string        // only those that come after the job of this ID in the list; empty: from the start
-	Limit int           // at most so many
+	Tenant string        // empty: of all
+	State  compute.State // empty: all
+	After  string        // only those that come after the job of this ID in the list; empty: from the start
+	Limit  int           // at most so many
 }
 
 // Submission is a task as it was handed in.
@@ -82,6 +89,10 @@ type Submission struct {
 	File    string            // its name, for messages
 	Name    string            // instead of the task's own; empty: that
 	Env     map[string]string // over the task's envs
+	Secrets map[string]string // over the task's secrets
+	Expect  time.Duration     // running time expected; 0: unknown
+	Limit   time.Duration     // of running, instead of the file's; 0: that
+	Tenant  string            // whose it is, by the token; empty: the operator's call, By says it
 	By      string            // who
 	Workdir []byte            // the working folder as tar.gz, checked by CheckWorkdir; nil: none
 }
@@ -106,3 +117,39 @@ type EntryFilter struct {
 // Backup writes a consistent copy of the running site's state to the file dest,
 // which does not exist yet.
 type Backup func(ctx context.Context, dest string) error
+
+// JobData is what lies with the jobs, as the server needs it. It looks a second
+// time who calls, as Jobs does.
+type JobData interface {
+	// Detail returns a job with what it costs and what becomes of it.
+	Detail(ctx context.Context, id string) (JobDetail, error)
+	// Exec runs a command beside a running job and returns its exit status.
+	Exec(ctx context.Context, id string, argv []string, in io.Reader, out io.Writer) (int, error)
+	// Files opens the job's folders; the server closes them.
+	Files(ctx context.Context, id string) (*compute.JobFiles, error)
+	// Placements returns the decisions where the job goes, the newest first.
+	Placements(ctx context.Context, id string) ([]compute.Placement, error)
+	// Wipe wipes the data of an ended job; one that has not ended is a Conflict.
+	Wipe(ctx context.Context, id, by string) (compute.Wipe, error)
+	// Wipes returns what was wiped, the newest first.
+	Wipes(ctx context.Context, limit int) ([]compute.Wipe, error)
+}
+
+// JobDetail is a job with what a person wants to know of it.
+type JobDetail struct {
+	compute.Job
+	Cost     sluice.Money      `json:"cost_micro_usd" doc:"Of all that it has used so far, posted or not yet, in millionths of a US dollar"`
+	Spending *compute.Spending `json:"spending,omitempty" doc:"What its tenant has spent this month, and what happens at the limit; absent where it is of no tenant"`
+	Wiped    *compute.Wipe     `json:"wiped,omitempty" doc:"How its data were wiped; absent: they are there"`
+	WipeAt   *time.Time        `json:"wipe_at,omitempty" doc:"When its data will be wiped by themselves, site time"`
+}
+
+// Offer is what a tenant can buy: a class of units.
+type Offer struct {
+	Class      string              `json:"class" doc:"Class of units"`
+	GPU        string              `json:"gpu,omitempty" doc:"Model; absent: CPU slots"`
+	Regions    []string            `json:"regions" nullable:"false" doc:"Where there are such units"`
+	Isolations []compute.Isolation `json:"isolations" nullable:"false" doc:"What can stand between a job and its host"`
+	FirmUSD    float64             `json:"firm_usd_per_unit_hour" doc:"Price of a job that is stopped only when all else fails, in US dollars per unit and hour"`
+	SpotUSD    float64             `json:"spot_usd_per_unit_hour" doc:"Price of an interruptible job, in US dollars per unit and hour"`
+}

@@ -27,7 +27,8 @@ func (s *Server) eventRoutes() {
 	op := operation("listen", "GET", "/events", "site", "Listen to what changes",
 		"Server-sent events: `status` (the object of GET /site; at once, then at most two a second), `decision`, `alarm`, "+
 			"`job` and `curtailment` (the object that changed). Comments keep the connection alive. A client that does "+
-			"not keep up is dropped; it connects again and reads what it missed.")
+			"not keep up is dropped; it connects again and reads what it missed. A tenant hears of its own jobs and of its "+
+			"spending (`spending`), and of nothing else.")
 	op.Responses = streamDoc("text/event-stream", "Events until either side ends the connection")
 	huma.Register(s.api, op, func(_ context.Context, _ *struct{}) (*huma.StreamResponse, error) {
 		return s.streamed("text/event-stream", nil, s.events), nil
@@ -73,8 +74,11 @@ func (m *mailbox) take() (queue []site.Event, status, over bool) {
 func (s *Server) events(ctx context.Context, w io.Writer) error {
 	ch, end := s.o.Site.Subscribe(eventBuffer)
 	defer end()
+	caller := CallerOf(ctx)
 	box := &mailbox{wake: make(chan struct{}, 1)}
-	box.put(site.Event{Kind: "status"})
+	if caller.Operator {
+		box.put(site.Event{Kind: "status"})
+	}
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -84,13 +88,21 @@ func (s *Server) events(ctx context.Context, w io.Writer) error {
 				if !ok {
 					return
 				}
-				box.put(e)
+				if caller.mayHear(e.Data) {
+					box.put(e)
+				}
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
 
+	// Whoever hears of little is told at once that it is heard.
+	if !caller.Operator {
+		if _, err := io.WriteString(w, ": listening\n\n"); err != nil {
+			return err
+		}
+	}
 	beat := time.NewTicker(s.o.Heartbeat)
 	defer beat.Stop()
 	pace := time.NewTimer(0) // when the next status may go

@@ -104,7 +104,7 @@ func TestStatusIsCoalescedAndHeartbeatsBeat(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		p := &pipe{}
 		done := make(chan error, 1)
-		go func() { done <- s.events(ctx, p) }()
+		go func() { done <- s.events(WithCaller(ctx, Caller{Operator: true}), p) }()
 		<-f.subbed
 		tick := time.NewTicker(10 * time.Millisecond)
 		for range 200 { // two seconds of a status every 10 ms
@@ -142,7 +142,7 @@ func TestTheEndOfAStreamLosesNothing(t *testing.T) {
 		}
 		p := &pipe{}
 		done := make(chan error, 1)
-		go func() { done <- s.events(t.Context(), p) }()
+		go func() { done <- s.events(WithCaller(t.Context(), Caller{Operator: true}), p) }()
 		<-f.subbed
 		f.mu.Lock()
 		for c := range f.subs {
@@ -166,7 +166,7 @@ func TestAClientThatDoesNotKeepUpIsDropped(t *testing.T) {
 		}
 		p := &pipe{block: make(chan struct{})}
 		done := make(chan error, 1)
-		go func() { done <- s.events(t.Context(), p) }()
+		go func() { done <- s.events(WithCaller(t.Context(), Caller{Operator: true}), p) }()
 		<-f.subbed
 		synctest.Wait() // the first status hangs in its write
 		for range 2*eventBuffer + 2 {

@@ -247,6 +247,16 @@ func (f *fakeJobs) Submit(_ context.Context, s Submission) (compute.Job, error) 
 	return compute.Job{ID: "j-6", Name: s.Name, State: compute.Queued, SubmittedAt: t0}, nil
 }
 
+func (f *fakeJobs) Check(_ context.Context, s Submission) (JobCheck, error) {
+	f.submitted = append(f.submitted, s)
+	if s.Task == "bad" {
+		return JobCheck{}, sluice.Errorf(sluice.Invalid, "", "%s:3:1: num_nodes 2 cannot be honoured", s.File)
+	}
+	c := CheckOf(&compute.Task{Name: s.Name, NumNodes: 2, Run: s.Task, Resources: compute.Resources{CPUs: 1}}, s.Expect)
+	c.Price(0, 1.5)
+	return c, nil
+}
+
 func (f *fakeJobs) Get(_ context.Context, id string) (compute.Job, error) {
 	for _, j := range f.jobs {
 		if j.ID == id {
@@ -268,7 +278,7 @@ func (f *fakeJobs) List(_ context.Context, l JobFilter) ([]compute.Job, error) {
 	var out []compute.Job
 	past := l.After == ""
 	for _, j := range f.jobs {
-		if past && (l.State == "" || j.State == l.State) && len(out) < l.Limit {
+		if past && (l.Tenant == "" || j.Tenant == l.Tenant) && (l.State == "" || j.State == l.State) && len(out) < l.Limit {
 			out = append(out, j)
 		}
 		past = past || j.ID == l.After

@@ -8,7 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
+
+	"sluice/compute/tenant"
 )
 
 // policy lets the page load from its own server only: what it shows (names of
@@ -35,14 +39,21 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if !open(r.URL.Path) {
 			h.Set("Cache-Control", "no-store")
 		}
-		if p := s.refuse(r); p != nil {
-			if p.Status == http.StatusUnauthorized {
+		caller, p := s.caller(r)
+		if p == nil {
+			p = s.refuse(r)
+		}
+		if p != nil {
+			switch p.Status {
+			case http.StatusUnauthorized:
 				h.Set("WWW-Authenticate", `Bearer realm="sluice"`)
+			case http.StatusTooManyRequests:
+				h.Set("Retry-After", strconv.Itoa(int(failureAfter.Seconds())))
 			}
 			sendProblem(w, p)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), caller)))
 	})
 }
 
@@ -54,16 +65,58 @@ func open(path string) bool {
 		path != queryPrefix && !strings.HasPrefix(path, queryPrefix+"/")
 }
 
-// refuse returns why the request may not come in, or nil.
-func (s *Server) refuse(r *http.Request) *Problem {
+// caller returns who makes the request, or why nobody may by what it shows. A
+// tenant is known by its token; the operator by the site's own, or where there is
+// none by coming from this machine.
+func (s *Server) caller(r *http.Request) (Caller, *Problem) {
 	if s.o.Token == "" {
 		if p := local(r); p != nil {
-			return p
+			return Caller{}, p
 		}
-	} else if !open(r.URL.Path) && !s.authorized(r) {
-		return newProblem(http.StatusUnauthorized, "this site asks for a token",
-			"send it as Authorization: Bearer, or give the command --token-file FILE")
 	}
+	if open(r.URL.Path) {
+		return Caller{}, nil
+	}
+	shown, has := bearer(r)
+	refused := func(text, hint string) (Caller, *Problem) {
+		if !has {
+			return Caller{}, newProblem(http.StatusUnauthorized, text, hint)
+		}
+		now := time.Now()
+		if s.attempts.wait(r.RemoteAddr, now) > 0 {
+			return Caller{}, newProblem(http.StatusTooManyRequests, "too many failed logins from this address", "wait a while; is the token right?")
+		}
+		s.attempts.failed(r.RemoteAddr, now)
+		return Caller{}, newProblem(http.StatusUnauthorized, text, hint)
+	}
+	if has && tenant.Looks(shown) {
+		if s.o.Tenants == nil {
+			return refused("this site has no tenants", "")
+		}
+		// A tenant's secret cannot be guessed: whoever has it is let in, however
+		// often others have failed from the same address.
+		t, k, err := s.o.Tenants.Authenticate(shown)
+		if err != nil {
+			p := asProblem(err)
+			return refused(p.Detail, p.Hint)
+		}
+		if !tenantPaths(r.URL.Path) {
+			return Caller{}, newProblem(http.StatusForbidden, "only the operator of the site may see that", "")
+		}
+		return Caller{Tenant: t.Name, Token: k.ID, Name: k.Name, shown: shown}, nil
+	}
+	if s.o.Token == "" {
+		return Caller{Operator: true}, nil
+	}
+	// The operator's token may be weak: too many guesses are not even compared.
+	if has && s.attempts.wait(r.RemoteAddr, time.Now()) == 0 && s.authorized(shown) {
+		return Caller{Operator: true}, nil
+	}
+	return refused("this site asks for a token", "send it as Authorization: Bearer, or give the command --token-file FILE")
+}
+
+// refuse returns what about a request is wrong whoever makes it, or nil.
+func (s *Server) refuse(r *http.Request) *Problem {
 	if o := r.Header.Get("Origin"); o != "" {
 		u, err := url.Parse(o)
 		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) || (s.o.Token == "" && u.Scheme != "http") {
@@ -103,11 +156,17 @@ func local(r *http.Request) *Problem {
 	return nil
 }
 
-// authorized compares in constant time; the digests make the lengths equal.
-func (s *Server) authorized(r *http.Request) bool {
+// bearer returns the token that a request shows, and whether it shows any.
+func bearer(r *http.Request) (string, bool) {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	a, b := sha256.Sum256([]byte(strings.TrimSpace(given))), sha256.Sum256([]byte(s.o.Token))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+	given = strings.TrimSpace(given)
+	return given, strings.EqualFold(scheme, "Bearer") && given != ""
+}
+
+// authorized compares in constant time; the digests make the lengths equal.
+func (s *Server) authorized(given string) bool {
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(s.o.Token))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // jsonOnly refuses writes in any form that a cross-site form can send.

@@ -13,7 +13,8 @@ const about = `What a Sluice site shows and takes. Times are RFC 3339 in UTC and
 the wall's. Units are in the names: kw kilowatts, usd US dollars, micro_usd millionths of them, usd_per_mwh dollars per megawatt-hour,
 ph_s petahashes per second, _s seconds. Lists are objects of ` + "`items` and `next`" + `: hand ` + "`next` back as `after`" + ` for the next page; at
 the end it is empty. Errors are RFC 9457 problems with a ` + "`hint`" + `. On loopback no token is needed unless one is set; elsewhere send
-Authorization: Bearer. Bodies are JSON.`
+Authorization: Bearer. Bodies are JSON. The operator may call everything; a tenant, known by its own token, may call what has
+"x-access": tenant, or job for its own jobs, and sees nothing of anybody else.`
 
 func apiConfig(version string) huma.Config {
 	c := huma.DefaultConfig("Sluice", version)
@@ -34,6 +35,7 @@ func apiConfig(version string) huma.Config {
 		{Name: "curtailments", Description: "Orders to keep load under a limit"},
 		{Name: "jobs", Description: "AI work"},
 		{Name: "hosts", Description: "Other machines that run jobs"},
+		{Name: "tenants", Description: "Clients, their tokens and limits"},
 		{Name: "books", Description: "The double-entry journal, and backup"},
 	}
 	return c
@@ -44,6 +46,9 @@ func operation(id, method, path, tag, summary, text string) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: "/api/v1" + path, Tags: []string{tag}, Summary: summary, Description: text,
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable},
+	}
+	if class, ok := access[id]; ok {
+		op.Extensions = map[string]any{accessNote: class}
 	}
 	if strings.Contains(path, "{") {
 		op.Errors = append(op.Errors, http.StatusNotFound)
@@ -62,6 +67,9 @@ func streamDoc(contentType, text string) map[string]*huma.Response {
 	}}
 }
 
+// holders are types that hold another's fields among their own.
+var holders = map[string]string{"JobDetail": "Job", "TenantInfo": "Tenant", "IssuedToken": "Token"}
+
 // describe completes the document with what the types of the other packages do
 // not say, and returns its JSON.
 func describe(api *huma.OpenAPI) ([]byte, error) {
@@ -75,6 +83,9 @@ func describe(api *huma.OpenAPI) ([]byte, error) {
 		}
 		for prop, p := range schema.Properties {
 			text := meaning(name, prop)
+			if other := holders[name]; text == "" && other != "" {
+				text = meaning(other, prop)
+			}
 			if text == "" {
 				continue
 			}
@@ -94,9 +105,16 @@ func describe(api *huma.OpenAPI) ([]byte, error) {
 			ct = "application/json"
 		}
 		api.AddOperation(&huma.Operation{
+			Extensions:  map[string]any{accessNote: access[strings.TrimPrefix(path, "/")]},
 			OperationID: strings.TrimPrefix(path, "/"), Method: http.MethodGet, Path: path, Tags: []string{"site"},
 			Summary: text, Description: text, Responses: streamDoc(ct, text),
 		})
+	}
+	for path, item := range api.Paths {
+		if plain := strings.ReplaceAll(path, "...}", "}"); plain != path { // the mux's word for a rest with slashes
+			delete(api.Paths, path)
+			api.Paths[plain] = item
+		}
 	}
 	b, err := json.Marshal(api)
 	if err != nil {

@@ -232,6 +232,24 @@ func TestSubmit(t *testing.T) {
 	r.want(409, "POST", "/api/v1/jobs/j-1/cancel", "")
 }
 
+func TestCheckJob(t *testing.T) {
+	r := newRig(t, nil)
+	b, _ := json.Marshal(TaskOrder{Task: "go run .", Name: "digits", Env: map[string]string{"A": "1"}, Secrets: map[string]string{"K": ""}, Expect: 7200, Limit: 60})
+	c := decode[JobCheck](t, r.want(200, "POST", "/api/v1/jobs/check", string(b)))
+	if c.Name != "digits" || c.Choices[0].USDPerHour != 3 || c.Choices[0].USDInAll != 6 || c.Signal != "TERM" || !c.Restartable {
+		t.Errorf("check: %+v", c)
+	}
+	s := r.jobs.submitted[0]
+	if _, secret := s.Secrets["K"]; !secret || s.Env["A"] != "1" || s.Expect != 2*time.Hour || s.Limit != time.Minute || s.By != "api" {
+		t.Errorf("checked: %+v", s)
+	}
+	p := decode[Problem](t, r.want(422, "POST", "/api/v1/jobs/check", `{"task":"bad","file":"t.yaml"}`))
+	if p.Detail != "t.yaml:3:1: num_nodes 2 cannot be honoured" {
+		t.Errorf("problem: %+v", p)
+	}
+	r.want(422, "POST", "/api/v1/jobs/check", `{"task":"run: x","expect_seconds":-1}`)
+}
+
 func TestErrorsHaveTheirStatus(t *testing.T) {
 	r := newRig(t, nil)
 	for _, c := range []struct {

@@ -30,6 +30,14 @@ type Options struct {
 	Books  Books
 	Backup Backup
 	Now    func() time.Time // site time
+
+	// Tenants are the clients that may call; nil: only the operator may. JobData is
+	// what lies with their jobs, Offers what they may buy, RotateVault the change of
+	// the master key of their secrets; without, their routes answer 503.
+	Tenants     Tenants
+	JobData     JobData
+	Offers      func(ctx context.Context) ([]Offer, error)
+	RotateVault func(ctx context.Context) (int, error)
 	// Query answers Prometheus' HTTP API below /prometheus; nil: 503. It only reads.
 	Query http.Handler
 	// Figures are shown on /metrics besides the site's own.
@@ -53,15 +61,17 @@ type Options struct {
 
 // Server answers over HTTP for one site.
 type Server struct {
-	o       Options
-	mux     *http.ServeMux
-	api     huma.API
-	spec    []byte // the OpenAPI document
-	turns   *turns // what took how long
-	figures *prometheus.Registry
-	streams chan struct{}
-	stop    context.Context // ends the streams
-	halt    context.CancelFunc
+	o        Options
+	mux      *http.ServeMux
+	api      huma.API
+	spec     []byte // the OpenAPI document
+	turns    *turns // what took how long
+	figures  *prometheus.Registry
+	streams  chan struct{}
+	held     held // by tenant
+	attempts attempts
+	stop     context.Context // ends the streams
+	halt     context.CancelFunc
 }
 
 // maxStreams bounds the events, logs and exports that are open at once: each
@@ -89,11 +99,14 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, mux: http.NewServeMux(), turns: newTurns(), streams: make(chan struct{}, maxStreams)}
 	s.stop, s.halt = context.WithCancel(context.Background())
 	s.api = humago.New(s.mux, apiConfig(o.Version))
+	s.api.UseMiddleware(s.admit)
 	s.siteRoutes()
 	s.machineRoutes()
 	s.fleetRoutes()
 	s.curtailmentRoutes()
 	s.jobRoutes()
+	s.jobDataRoutes()
+	s.tenantRoutes()
 	s.bookRoutes()
 	s.hostRoutes()
 	s.eventRoutes()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,6 +44,12 @@ func (s *Server) streamed(contentType string, headers map[string]string, run fun
 		select {
 		case s.streams <- struct{}{}:
 			defer func() { <-s.streams }()
+			caller := CallerOf(r.Context())
+			if !s.held.take(caller.Tenant) {
+				writeProblem(w, http.StatusServiceUnavailable, "too many streams of yours are open", "end a --follow or a download")
+				return
+			}
+			defer s.held.release(caller.Tenant)
 		default:
 			writeProblem(w, http.StatusServiceUnavailable, "too many streams are open", "close a page or a --follow")
 			return
@@ -50,6 +57,7 @@ func (s *Server) streamed(contentType string, headers map[string]string, run fun
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.stop, cancel)()
+		defer s.watchCaller(ctx, cancel)()
 
 		rc := http.NewResponseController(w)
 		// The server's read deadline would end the request's context under us.
@@ -76,6 +84,79 @@ func (s *Server) streamed(contentType string, headers map[string]string, run fun
 			sendProblem(w, asProblem(err))
 		}
 	}}
+}
+
+// watchCaller ends what a tenant streams once its token opens nothing any more.
+// The function that it returns ends the watching.
+func (s *Server) watchCaller(ctx context.Context, cancel func()) func() {
+	c := CallerOf(ctx)
+	if c.Tenant == "" {
+		return func() {}
+	}
+	ctx, end := context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(s.o.Heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if !s.stillIn(c) {
+					cancel()
+					return
+				}
+			}
+		}
+	}()
+	return end
+}
+
+// maxTenantStreams is how many streams of one tenant are open at once: it leaves
+// some to others.
+const maxTenantStreams = 16
+
+// held counts the open streams of each tenant.
+type held struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+func (h *held) take(tenant string) bool {
+	if tenant == "" {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by == nil {
+		h.by = map[string]int{}
+	}
+	if h.by[tenant] >= maxTenantStreams {
+		return false
+	}
+	h.by[tenant]++
+	return true
+}
+
+func (h *held) release(tenant string) {
+	if tenant == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by[tenant]--; h.by[tenant] <= 0 {
+		delete(h.by, tenant)
+	}
+}
+
+// Trailer sends a header after the body; it must have been announced.
+func (t *stream) Trailer(name, value string) { t.w.Header().Set(name, value) }
+
+// begin sends the headers, for a body that may be long in coming.
+func (t *stream) begin() error {
+	t.begun = true
+	t.w.WriteHeader(http.StatusOK)
+	return t.rc.Flush()
 }
 
 // buffered gathers the small writes of run, for what comes in one go.

@@ -34,16 +34,28 @@ func (f *Fleet) api(m *machine, out []byte, req request) []byte {
 }
 
 func (f *Fleet) answer(m *machine, out []byte, req request, now time.Time) []byte {
-	if m.spec.Dialect == LuxOS {
+	switch m.spec.Dialect {
+	case LuxOS:
 		return f.luxos(m, out, req, now)
+	case WhatsminerV2:
+		return f.whatsminerV2(m, out, req, now)
+	case Avalon:
+		return f.avalon(m, out, req, now)
+	case Antminer:
+		return f.stock(m, out, req, now)
 	}
-	return f.stock(m, out, req, now)
+	return m.no(out, now, 14, "Invalid command") // it is closed
 }
 
 // program is how a dialect's mining program calls itself.
 func (m *machine) program() string {
-	if m.spec.Dialect == LuxOS {
+	switch m.spec.Dialect {
+	case LuxOS:
 		return "LUXminer 2025.4.8.220305-57b389c7"
+	case WhatsminerV2:
+		return "btminer"
+	case Avalon:
+		return "cgminer 4.11.1"
 	}
 	return "cgminer 1.0.0"
 }

@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-// Credentials of all virtual miners: stock firmware's as delivered.
-const user, password = "root", "root"
-
 const realm = "antMiner Configuration"
 
-// cgi answers one HTTP request to stock firmware, and how late.
+// cgi answers one HTTP request, and how late: stock firmware's pages, or the REST interface
+// of others.
 func (f *Fleet) cgi(m *machine, req *http.Request, body []byte) (status int, reply []byte, delay time.Duration) {
+	switch m.spec.Dialect {
+	case VNish, Braiins:
+		status, reply = f.rest(m, req, body)
+		return status, reply, 0
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.spec.Dialect != Antminer {
@@ -52,9 +55,9 @@ func (m *machine) authorized(req *http.Request) bool {
 		k, v, _ := strings.Cut(strings.TrimSpace(kv), "=")
 		p[k] = strings.Trim(v, `"`)
 	}
-	want := md5hex(md5hex(user+":"+realm+":"+password) + ":" + m.nonce() + ":" + p["nc"] + ":" + p["cnonce"] +
+	want := md5hex(md5hex(m.user()+":"+realm+":"+m.password()) + ":" + m.nonce() + ":" + p["nc"] + ":" + p["cnonce"] +
 		":auth:" + md5hex(req.Method+":"+req.URL.RequestURI()))
-	return p["username"] == user && p["nonce"] == m.nonce() && p["uri"] == req.URL.RequestURI() && p["response"] == want
+	return p["username"] == m.user() && p["nonce"] == m.nonce() && p["uri"] == req.URL.RequestURI() && p["response"] == want
 }
 
 func md5hex(s string) string {
@@ -65,7 +68,7 @@ func md5hex(s string) string {
 func appendHTTP(out []byte, m *machine, status int, body []byte) []byte {
 	out = fmt.Appendf(out, "HTTP/1.1 %d %s\r\nServer: lighttpd/1.4\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
 		status, http.StatusText(status), len(body))
-	if status == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized && m.spec.Dialect == Antminer {
 		out = fmt.Appendf(out, "WWW-Authenticate: Digest realm=%q, nonce=%q, qop=\"auth\"\r\n", realm, m.nonce())
 	}
 	out = append(out, "\r\n"...)

@@ -10,10 +10,10 @@ import (
 )
 
 // Direct returns miner i without sockets: the contract on the same model, for
-// tests that run days in seconds. A LuxOS miner is a device.Profiler too.
+// tests that run days in seconds. All but stock firmware are device.Profilers too.
 func (f *Fleet) Direct(i int) device.Miner {
 	d := direct{f, f.machines[i]}
-	if d.m.spec.Dialect == LuxOS {
+	if d.m.spec.Dialect != Antminer {
 		return directProfiler{d}
 	}
 	return d
@@ -67,7 +67,7 @@ func (d direct) Read(ctx context.Context) (sluice.Reading, error) {
 		TempC: m.chipTemp(w), HasTemp: true, Uptime: time.Duration(m.uptime(now)) * time.Second,
 		Model: m.spec.Model, Firmware: m.program(),
 	}
-	if m.spec.Dialect == LuxOS || m.modern() {
+	if m.spec.Dialect != Antminer || m.modern() {
 		r.Power, r.HasPower, r.PowerSource = sluice.Watts(w+0.5), true, sluice.SourceDevice
 	}
 	if m.spec.Dialect == Antminer && m.asleep && h > 0 {

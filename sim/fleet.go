@@ -24,7 +24,7 @@ import (
 type MinerSpec struct {
 	Name    string
 	Model   string
-	Dialect string        // Antminer or LuxOS
+	Dialect string        // one of the constants
 	Node    string        // that it is fed from
 	Modes   []sluice.Mode // with sleep; at most 100
 	Default string        // the mode it mines in by itself
@@ -35,8 +35,9 @@ type MinerSpec struct {
 // Fault is how a virtual miner misbehaves.
 type Fault int
 
-// Faults. Those of replies hit the mining API, not the stock firmware's web
-// pages; those of writes hit whatever the dialect writes over.
+// Faults. Those of replies hit the mining API, or the interface that a firmware has in its
+// place, not the stock firmware's web pages; those of writes hit whatever the dialect
+// writes over.
 const (
 	NoFault      Fault = iota
 	SlowReply          // each reply takes 20 s of site time
@@ -62,7 +63,7 @@ type FleetOptions struct {
 	Now       func() time.Time // replaces the clock's time where a test steps it; delays stay the clock's
 	StatePath string           // one byte for each miner, written at each change: sleep survives a restart; "": memory
 	Instant   bool             // no delays and no ramps
-	Wake      time.Duration    // from the order to full power; 0: LuxOS 10 s, stock 1 to 3 min by seed
+	Wake      time.Duration    // from the order to full power; 0: LuxOS, VNish and Braiins 10 s, others 1 to 3 min by seed
 	Fall      time.Duration    // from the order to sleeping power; 0: 5 s
 	Network   *Network         // addresses of their own; nil: a port of 127.0.0.1 each
 }
@@ -171,7 +172,7 @@ func newFleet(specs []MinerSpec, opt FleetOptions) (*Fleet, error) {
 	for i := range specs {
 		s := &specs[i]
 		sleep, def := modeIndex(s.Modes, sluice.ModeSleep), modeIndex(s.Modes, s.Default)
-		if sleep < 0 || def < 0 || def == sleep || len(s.Modes) > 100 || (s.Dialect != Antminer && s.Dialect != LuxOS) {
+		if sleep < 0 || def < 0 || def == sleep || len(s.Modes) > 100 || !slices.Contains(dialects, s.Dialect) {
 			return nil, sluice.Errorf(sluice.Invalid, "", "virtual miner %q: dialect %q, %d modes, default %q", s.Name, s.Dialect, len(s.Modes), s.Default)
 		}
 		m := &all[i]
@@ -236,11 +237,15 @@ func (f *Fleet) Spec(i int) MinerSpec { return *f.machines[i].spec }
 // Address says where miner i answers, with its credentials. Both ports are the
 // same where the miners have no network.
 func (f *Fleet) Address(i int) device.Address {
-	a := device.Address{Host: "127.0.0.1", User: user, Password: password}
+	m := f.machines[i]
+	a := device.Address{Host: "127.0.0.1", User: m.user(), Password: m.password()}
 	if n := f.network; n != nil {
 		a.Host, a.APIPort, a.WebPort = n.address(i), n.APIPort, n.WebPort
+		if m.spec.Dialect == WhatsminerV3 {
+			a.APIPort = n.V3Port
+		}
 	}
-	if l := f.machines[i].listener; l != nil {
+	if l := m.listener; l != nil {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		a.APIPort, _ = strconv.Atoi(port)
 		a.WebPort = a.APIPort

@@ -35,21 +35,24 @@ type machine struct {
 // Shares of a wake, by dialect: when power and hashrate begin and end to rise.
 type ramp struct{ w0, w1, h0, h1 float64 }
 
-// A LuxOS machine draws full power after the wake time and tunes its chips for
-// as long again twice. Stock firmware first restarts its mining program.
+// A machine that was paused draws full power after the wake time and tunes its chips
+// for as long again twice. Other firmware first restarts its mining program.
 func rampOf(dialect string) ramp {
-	if dialect == LuxOS {
+	if pauses(dialect) {
 		return ramp{0, 1, 0.5, 3}
 	}
 	return ramp{1. / 3, 0.9, 0.5, 1}
 }
+
+// pauses says whether the firmware's sleep leaves its mining program running.
+func pauses(dialect string) bool { return dialect == LuxOS || dialect == VNish || dialect == Braiins }
 
 // wakeTime and fallTime in site time.
 func (f *Fleet) wakeTime(m *machine) time.Duration {
 	switch {
 	case f.opt.Wake > 0:
 		return f.opt.Wake
-	case m.spec.Dialect == LuxOS:
+	case pauses(m.spec.Dialect):
 		return 10 * time.Second
 	}
 	return time.Minute + time.Duration(m.spec.Seed%121)*time.Second

@@ -4,13 +4,32 @@ import "sluice"
 
 // Dialects that virtual miners speak.
 const (
-	Antminer = "antminer" // Bitmain's stock firmware
-	LuxOS    = "luxos"
+	Antminer     = "antminer" // Bitmain's stock firmware
+	LuxOS        = "luxos"
+	WhatsminerV2 = "whatsminer-v2"
+	WhatsminerV3 = "whatsminer-v3"
+	VNish        = "vnish"
+	Braiins      = "braiins" // Braiins OS with its REST interface
+	Avalon       = "avalon"
 )
 
+// dialects are all of them.
+var dialects = []string{Antminer, LuxOS, WhatsminerV2, WhatsminerV3, VNish, Braiins, Avalon}
+
+// Credentials of the virtual miners: as their firmwares are delivered.
+var users = map[string]string{Antminer: "root", LuxOS: "root", WhatsminerV3: "super", Braiins: "root"}
+
+var passwords = map[string]string{
+	Antminer: "root", LuxOS: "root", WhatsminerV2: "admin", WhatsminerV3: "super", VNish: "admin", Braiins: "root",
+}
+
+func (m *machine) user() string { return users[m.spec.Dialect] }
+
+func (m *machine) password() string { return passwords[m.spec.Dialect] }
+
 // SleepPower is what a sleeping machine draws: its control board and fans. It
-// is LuxOS's figure (hashrateindex.com, firmware features), taken for stock
-// firmware too, of which no figure is known.
+// is LuxOS's figure (hashrateindex.com, firmware features), taken for the other
+// firmwares too, of which no figure is known.
 const SleepPower sluice.Watts = 25
 
 // Model is a kind of virtual miner with its operating points.
@@ -61,6 +80,39 @@ func Models() []Model {
 			Source: "nameplate 200T (public third-party catalogue)",
 		},
 	}
+}
+
+// FieldModels are Models and those of the other dialects: the mixture that a site has.
+// A mode whose name is a percentage is a throttle: that share of the default's power
+// and hashrate.
+func FieldModels() []Model {
+	return append(Models(),
+		Model{
+			Name: "Whatsminer M50S", Dialect: WhatsminerV2, Default: "normal",
+			Modes:  modes("70%", 2293, 89.6, "normal", 3276, 128),
+			Source: "nameplate 128T (public catalogue)",
+		},
+		Model{
+			Name: "Whatsminer M60S", Dialect: WhatsminerV3, Default: "normal",
+			Modes:  modes("70%", 2409, 130.2, "normal", 3441, 186),
+			Source: "nameplate 186T (public catalogue)",
+		},
+		Model{
+			Name: "Antminer S21 Pro", Dialect: VNish, Default: "3520",
+			Modes:  modes("2550", 2550, 170, "2800", 2800, 188, "3160", 3160, 212, "3520", 3520, 236),
+			Source: "presets that a machine reports (proto-fleet, antminer-vnish autotune presets)",
+		},
+		Model{
+			Name: "Antminer S19 XP", Dialect: Braiins, Default: sluice.ModeMine,
+			Modes:  modes("2431W", 2472, 120.95, sluice.ModeMine, 3137, 142.4),
+			Source: "measured at its targets of 2431 and 3031 W (asic-rs, braiins miner_stats.json of v25_11 and v25_07)",
+		},
+		Model{
+			Name: "Avalon A1566", Dialect: Avalon, Default: sluice.ModeMine,
+			Modes:  modes(sluice.ModeMine, 3420, 185),
+			Source: "nameplate 185T (public catalogue)",
+		},
+	)
 }
 
 // modes reads triples of name, watts and TH/s, and puts sleep before them.

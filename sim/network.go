@@ -20,6 +20,7 @@ type Network struct {
 	Prefix  netip.Prefix // within 127.0.0.0/8; its first address is left out
 	APIPort int          // 0: 4028
 	WebPort int          // 0: 80, where this process may
+	V3Port  int          // of the newer Whatsminers; 0: 4433
 }
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
@@ -47,10 +48,13 @@ func (o Network) check(n int) (*network, error) {
 	if o.WebPort == 0 {
 		o.WebPort = 80
 	}
+	if o.V3Port == 0 {
+		o.V3Port = 4433
+	}
 	return &network{Network: o, first: p.Addr().Next()}, nil
 }
 
-// listen opens both ports on the loopback device alone, whatever address is
+// listen opens the ports on the loopback device alone, whatever address is
 // asked for there.
 func (n *network) listen(ctx context.Context) error {
 	c := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
@@ -60,7 +64,7 @@ func (n *network) listen(ctx context.Context) error {
 		}
 		return err
 	}}
-	for _, port := range []int{n.APIPort, n.WebPort} {
+	for _, port := range []int{n.APIPort, n.WebPort, n.V3Port} {
 		l, err := c.Listen(ctx, "tcp4", net.JoinHostPort(n.host(), strconv.Itoa(port)))
 		if err != nil {
 			n.close()

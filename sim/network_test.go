@@ -31,7 +31,7 @@ func freePort(t *testing.T) int {
 func TestNetwork(t *testing.T) {
 	all := specs(6)
 	prefix := netip.MustParsePrefix("127.71.255.200/21") // its miners lie over the end of a third byte
-	n := sim.Network{Prefix: prefix, APIPort: freePort(t), WebPort: freePort(t)}
+	n := sim.Network{Prefix: prefix, APIPort: freePort(t), WebPort: freePort(t), V3Port: freePort(t)}
 	f, err := sim.StartFleet(all, sim.FleetOptions{Instant: true, Network: &n})
 	if err != nil {
 		t.Fatal(err)

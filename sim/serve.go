@@ -95,6 +95,10 @@ func (f *Fleet) serve(m *machine, c net.Conn) {
 		_, _ = io.Copy(io.Discard, d.r) // until the other side gives up
 		return
 	}
+	if m.spec.Dialect == WhatsminerV3 {
+		f.serveV3(m, c, d)
+		return
+	}
 	if first[0] == '{' {
 		f.serveAPI(m, c, d)
 		return
@@ -121,6 +125,8 @@ type request struct {
 	Command   string `json:"command"`
 	Parameter string `json:"parameter"`
 	NewAPI    bool   `json:"new_api"`
+	Enc       any    `json:"enc"` // an encrypted command of a Whatsminer, in Data
+	Data      string `json:"data"`
 }
 
 func (f *Fleet) serveAPI(m *machine, c net.Conn, d *desk) {
@@ -140,15 +146,20 @@ func (f *Fleet) serveAPI(m *machine, c net.Conn, d *desk) {
 	d.out = f.api(m, d.out[:0], req)
 	fault := m.fault
 	m.mu.Unlock()
+	if f.spoil(fault, d) {
+		_, _ = c.Write(d.out)
+	}
+}
+
+// spoil makes of a reply what the fault makes of it; false when the fleet closes.
+func (f *Fleet) spoil(fault Fault, d *desk) bool {
 	switch fault {
 	case SlowReply:
-		if !f.wait(slowReply) {
-			return
-		}
+		return f.wait(slowReply)
 	case Truncated:
 		d.out = d.out[:len(d.out)/2]
 	}
-	_, _ = c.Write(d.out)
+	return true
 }
 
 func (f *Fleet) serveHTTP(m *machine, c net.Conn, d *desk) {
@@ -166,7 +177,14 @@ func (f *Fleet) serveHTTP(m *machine, c net.Conn, d *desk) {
 			return
 		}
 		d.out = appendHTTP(d.out[:0], m, status, reply)
-		if _, err := c.Write(d.out); err != nil || req.Close {
+		fault := NoFault
+		if m.spec.Dialect != Antminer {
+			fault = m.faulty()
+		}
+		if !f.spoil(fault, d) {
+			return
+		}
+		if _, err := c.Write(d.out); err != nil || req.Close || fault == Truncated {
 			return
 		}
 	}

@@ -44,7 +44,7 @@ func TestModelsAreSourced(t *testing.T) {
 	if len(sim.Models()) < 4 {
 		t.Errorf("%d models", len(sim.Models()))
 	}
-	for _, m := range sim.Models() {
+	for _, m := range sim.FieldModels() {
 		last := sluice.Mode{}
 		for i, p := range m.Modes {
 			if (i == 0) != (p.Name == sluice.ModeSleep) || (i > 1 && (p.Power <= last.Power || p.HashRate <= last.HashRate)) {
@@ -65,8 +65,16 @@ func TestModelsAreSourced(t *testing.T) {
 		h, _ := strconv.ParseFloat(r[3], 64)
 		known[r[0]+" "+r[2]+" "+strconv.FormatFloat(h, 'f', -1, 64)] = true
 	}
-	for _, m := range sim.Models() {
+	for _, m := range sim.FieldModels() {
+		full := modeOf(sim.MinerSpec{Modes: m.Modes}, m.Default)
 		for _, p := range m.Modes[1:] {
+			if percent, is := strings.CutSuffix(p.Name, "%"); is { // a share of the default
+				x, _ := strconv.ParseFloat(percent, 64)
+				if d, e := float64(p.Power)-x/100*float64(full.Power), float64(p.HashRate-full.HashRate*sluice.HashRate(x)/100); d*d > 0.3 || e*e > 0.01 {
+					t.Errorf("%s at %s: %v, %v", m.Name, p.Name, p.Power, p.HashRate)
+				}
+				continue
+			}
 			if key := m.Name + " " + strconv.Itoa(int(p.Power)) + " " + strconv.FormatFloat(float64(p.HashRate), 'f', -1, 64); !known[key] {
 				t.Errorf("no figure %q", key)
 			}

@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"sluice"
@@ -113,37 +114,49 @@ func (s *Site) command(ctx context.Context, m *miner) {
 	s.ops.Add(1)
 	go func() {
 		defer s.ops.Done()
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		s.mu.Lock()
 		s.sends(m, gen)
 		s.mu.Unlock()
 		outcome, err := do(ctx)
-		<-s.fan
+		hangUp()
 		s.mu.Lock()
 		if m.gen == gen {
 			s.answered(m, outcome, err, s.stamp())
 		}
 		s.mu.Unlock()
+		finish := sync.OnceFunc(func() { s.finishCall(ctx, m) })
 		if outcome == sluice.Accepted {
-			s.prove(ctx, m, gen)
+			s.prove(ctx, m, gen, finish)
 		}
-		cancel()
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.inflight--
 		if m.gen == gen {
 			m.cancel = nil
 		}
+		s.mu.Unlock()
+		finish()
+		cancel()
 	}()
+}
+
+// finishCall lets the device's driver end what the command has left open. It queues
+// behind the commands and proofs of all other machines.
+func (s *Site) finishCall(ctx context.Context, m *miner) {
+	if f, ok := m.spec.Device.(device.Finisher); ok {
+		defer s.line()()
+		f.Finish(ctx)
+	}
 }
 
 // prove reads a machine right after it said yes: firmware that answers at once
 // is proven at once, most of the rest within seconds. What takes longer is left
 // to the turns of the loop. Where Step waits for the calls, time stands still
-// meanwhile and one look is enough.
-func (s *Site) prove(ctx context.Context, m *miner, gen int) {
+// meanwhile and one look is enough. finish is called before the first pause.
+func (s *Site) prove(ctx context.Context, m *miner, gen int, finish func()) {
 	for _, pause := range []time.Duration{0, 2 * time.Second, 4 * time.Second, 8 * time.Second} {
 		if pause > 0 {
+			finish()
 			t := time.NewTimer(max(s.o.Wall(pause), 100*time.Millisecond))
 			select {
 			case <-ctx.Done():
@@ -152,9 +165,9 @@ func (s *Site) prove(ctx context.Context, m *miner, gen int) {
 			case <-t.C:
 			}
 		}
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		r, err := s.look(ctx, m)
-		<-s.fan
+		hangUp()
 		s.mu.Lock()
 		if m.gen != gen || m.phase != verifying {
 			s.mu.Unlock()
@@ -329,9 +342,9 @@ func (s *Site) check(ctx context.Context, m *miner) {
 	s.ops.Add(1)
 	go func() {
 		defer s.ops.Done()
-		s.fan <- struct{}{}
+		hangUp := s.line()
 		r, err := s.look(ctx, m)
-		<-s.fan
+		hangUp()
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -16,6 +16,19 @@ func TestQuietHour(t *testing.T) {
 	if st.Machines["mining"] != 60 {
 		t.Errorf("machines %v, want 60 mining", st.Machines)
 	}
+	// The merit order shows where the load is: at each step what goes with it.
+	strikes, top := 0.0, 0.0
+	for _, x := range st.Strikes {
+		if x.Division == sluice.Mining {
+			strikes += x.KW
+		}
+		if x.Class == "s19k" && x.Mode == "default" {
+			top = x.KW
+		}
+	}
+	if strikes < st.MiningKW*0.999 || strikes > st.MiningKW*1.001 || top < 20*0.742*0.9 || top > 20*0.742*1.3 {
+		t.Errorf("the merit order has %.1f kW of %.1f, the default profile %.1f over the one below", strikes, st.MiningKW, top)
+	}
 	if st.MiningKW < 150 || st.LoadKW < st.MiningKW {
 		t.Errorf("mining %.0f kW of %.0f", st.MiningKW, st.LoadKW)
 	}

@@ -60,6 +60,8 @@ type worldSpec struct {
 	pays     map[string]func(time.Time) float64 // what each reserve pays, where the feed knows
 	expect   func(time.Time, int) []float64
 
+	live bool // calls to devices go on while the loop turns, as on a real site
+
 	outletAfter int // of all classes
 	outlet      func(int) device.Outlet
 }
@@ -237,7 +239,10 @@ func (w *world) open() {
 	w.must(err)
 	o := site.Options{
 		Name: "test", Mode: w.spec.mode, Control: w.spec.control, Guard: 0.01, Ramp: sluice.Megawatt, Overhead: overhead,
-		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: true,
+		PoolFee: 0.02, MaxReadingAge: 10 * time.Minute, Now: w.clock, Sync: !w.spec.live,
+	}
+	if w.spec.live {
+		o.FanOut = 64
 	}
 	o.Nodes = []site.NodeSpec{{Name: "site", Limit: w.spec.limit}, {Name: "a", Parent: "site", Limit: w.spec.feederA}, {Name: "b", Parent: "site"}}
 	o.Sensors = w.spec.sensors

@@ -118,7 +118,7 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 	stands := max(c.spec.Stands, 1)
 	early := earlyUSD * stands
 	n := len(c.modes)
-	d.Modes, d.Switches = make([]dispatch.Mode, 0, n), make([]dispatch.Switch, 0, (n-1)*(n-1))
+	d.Modes, d.Switches = make([]dispatch.Mode, 0, n), s.switches(c)
 	for i, m := range c.modes {
 		dm := dispatch.Mode{Name: m.Name, PowerKW: s.atMeter(m.Power).KW(), ShedKW: s.sheds(c, m.Power).KW(), MinIntervals: steps(c.spec.MinOn), EarlyUSD: &early}
 		if i == 0 {
@@ -126,15 +126,6 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 		}
 		dm.USDPerHour = dispatch.Const(sluice.MiningRevenue(m.HashRate, p.hash, s.o.PoolFee, time.Hour).USD())
 		d.Modes = append(d.Modes, dm)
-	}
-	for i := 1; i < len(c.modes); i++ {
-		d.Switches = append(d.Switches, dispatch.Switch{From: sluice.ModeSleep, To: c.modes[i].Name, USD: wakeUSD * stands, LostMinutes: c.spec.WakeTime.Minutes()})
-		for j := 1; j < len(c.modes); j++ {
-			if i != j {
-				// A new profile settles faster than a wake.
-				d.Switches = append(d.Switches, dispatch.Switch{From: c.modes[j].Name, To: c.modes[i].Name, USD: wakeUSD / 4 * stands, LostMinutes: c.spec.WakeTime.Minutes() / 4})
-			}
-		}
 	}
 	var dwell map[string]map[int]int // mostly none
 	for _, m := range c.miners {

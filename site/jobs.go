@@ -22,28 +22,13 @@ func (s *Site) JobChanged(j compute.Job) {
 func (s *Site) tendJobs(ctx context.Context, now time.Time) {
 	wctx, cancel := context.WithTimeout(s.life(ctx), storeWait)
 	defer cancel()
-	spending := map[string]string{}
 	for _, n := range s.o.Compute.Tend(wctx, now) {
-		switch n.Kind {
-		case "spending-80":
-			spending[n.About] = n.Text
-			s.alarm(now, sluice.Warning, "spending", n.About, n.Text, "sluice tenant set raises the limit")
-		case "spending-100":
-			spending[n.About] = n.Text
-			s.alarm(now, sluice.Warning, "spending-limit", n.About, n.Text, "sluice tenant set raises the limit")
+		if n.Kind != "spending" {
+			continue
 		}
-	}
-	for t := range s.spending {
-		if spending[t] == "" && !s.o.Compute.OverLimit(t) {
-			s.clearAlarm(now, "spending", t)
-			s.clearAlarm(now, "spending-limit", t)
-			delete(s.spending, t)
-		}
-	}
-	for t := range spending {
-		if s.spending == nil {
-			s.spending = map[string]bool{}
-		}
-		s.spending[t] = true
+		turn := n.Spending.Turn
+		s.setAlarm(turn == compute.SpendWarn, now, sluice.Warning, "spending", n.About, n.Text, "sluice tenant set raises the limit")
+		s.setAlarm(turn == compute.SpendStop, now, sluice.Warning, "spending-limit", n.About, n.Text, "sluice tenant set raises the limit")
+		s.events.send(Event{Kind: "spending", Data: *n.Spending})
 	}
 }

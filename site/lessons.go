@@ -146,7 +146,7 @@ func (s *Site) askLanes(fw string, ask func() (map[string]device.Lane, error)) {
 		s.learned.lanes[fw] = got
 		s.learned.dirty[fw] = true
 		for _, t := range s.learned.firmware[fw] {
-			t.p95 = 0
+			t.p50, t.p95 = 0, 0
 		}
 	}
 }

@@ -2,6 +2,7 @@ package site
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"sluice"
@@ -13,11 +14,25 @@ import (
 // each reading carries stamp's time of its arrival. A silent machine costs its
 // own deadline and nobody else's.
 func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
-	s.mu.Lock()
-	type asked struct {
-		m   *miner
-		gen int
+	if !s.o.Sync {
+		s.ask(ctx, stamp, n)()
+		return
 	}
+	for _, a := range s.next(n) { // nothing goes on meanwhile, and nothing is gained by asking at once
+		s.poll(ctx, stamp, a.m, a.gen)
+	}
+}
+
+// asked is a miner that is to be polled, and its act at that time.
+type asked struct {
+	m   *miner
+	gen int
+}
+
+// next picks the miners to poll.
+func (s *Site) next(n int) []asked {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var batch []asked
 	for i := 0; i < len(s.miners) && len(batch) < n; i++ {
 		m := s.miners[(s.pollNext+i)%len(s.miners)]
@@ -29,24 +44,21 @@ func (s *Site) Poll(ctx context.Context, stamp func() time.Time, n int) {
 			s.pollNext = (s.pollNext + i + 1) % len(s.miners)
 		}
 	}
-	s.mu.Unlock()
-	if s.o.Sync { // nothing goes on meanwhile, and nothing is gained by asking at once
-		for _, a := range batch {
+	return batch
+}
+
+// ask sends the next n polls out as lines come free, and returns what waits for their
+// answers.
+func (s *Site) ask(ctx context.Context, stamp func() time.Time, n int) (wait func()) {
+	var wg sync.WaitGroup
+	for _, a := range s.next(n) {
+		hangUp := s.line()
+		wg.Go(func() {
+			defer hangUp()
 			s.poll(ctx, stamp, a.m, a.gen)
-		}
-		return
+		})
 	}
-	done := make(chan struct{}, len(batch))
-	for _, a := range batch {
-		s.fan <- struct{}{}
-		go func() {
-			defer func() { <-s.fan; done <- struct{}{} }()
-			s.poll(ctx, stamp, a.m, a.gen)
-		}()
-	}
-	for range batch {
-		<-done
-	}
+	return wg.Wait
 }
 
 // poll reads one miner, and its prior state where that is not known yet.

@@ -70,11 +70,12 @@ type times struct {
 	event   []int32
 	next    int
 	seen    map[int32]int // acts of the newest events, of which perEvent at most are remembered
-	p95     float64       // with the general figure; 0: not worked out since the last sample
+	p50     float64       // with the general figure; 0: not worked out since the last sample
+	p95     float64       // the same
 }
 
 func (t *times) add(seconds float32, event int32, most int) {
-	t.p95 = 0
+	t.p50, t.p95 = 0, 0
 	if t.seen == nil {
 		t.seen = map[int32]int{}
 	}

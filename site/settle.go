@@ -234,6 +234,7 @@ func jobUses(uses []compute.Use) []ledger.JobUse {
 		out[i].UnitMilliseconds += u.ToUnitMS - u.FromUnitMS
 		*out[i].Amount += u.Amount
 		out[i].Credit += u.Credit
+		out[i].MilliWh += u.MilliWh
 		out[i].JobID = u.JobID
 		if jobs[i]++; jobs[i] > 1 {
 			out[i].JobID = fmt.Sprintf("%d jobs", jobs[i])

@@ -169,11 +169,10 @@ type Site struct {
 	early    map[string]bool    // jobs that were started between two plans
 	worth    map[string]float64 // of power by node, USD/MWh, by the newest plan
 	cuts     map[string]bool    // by run: cut before its notice was over
-	spending map[string]bool    // by tenant: an alarm of its spending limit is open
 	stops    []stop             // jobs that the decision being made pauses
 	toLaunch []*miner           // commands issued in this turn
 	ops      sync.WaitGroup
-	fan      chan struct{}
+	lines    lines
 	kick     chan struct{}
 	polled   chan struct{} // closed after the first sweep of RunPolls
 	pollNext int
@@ -189,7 +188,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
 		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, seenOrders: map[string]bool{},
-		fan: make(chan struct{}, o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
+		lines: newLines(o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}
 	s.alarms.init()

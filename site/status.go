@@ -138,28 +138,34 @@ func (s *Site) hostState(h compute.Host, u compute.HostUse) string {
 }
 
 // strikes is the merit order: for each class and mode the price above which its
-// next kilowatt loses money, the cheapest to stop first. The caller holds s.mu.
+// next kilowatt loses money, the cheapest to stop first, with the load that goes when
+// the mode is given up for the one below it. The caller holds s.mu.
 func (s *Site) strikes(hashprice float64, jobs []compute.Job) []Strike {
 	var out []Strike
 	for _, c := range s.classes {
 		count := map[string]int{}
-		var kw sluice.Watts
+		load := make([]sluice.Watts, len(c.modes))
 		for _, m := range c.miners {
 			count[m.modelled()]++
 			p, _ := m.power()
-			kw += p
+			for i := len(c.modes) - 1; i > 0; i-- {
+				below := c.modes[i-1].Power
+				if i == 1 {
+					below = 0
+				}
+				if p > below {
+					load[i] += p - below
+					p = below
+				}
+			}
 		}
 		above := 0
 		for i := len(c.modes) - 1; i > 0; i-- {
 			above += count[c.modes[i].Name]
-			st := Strike{
+			out = append(out, Strike{
 				Class: c.spec.Name, Division: sluice.Mining, Model: c.spec.Model, Mode: c.modes[i].Name,
-				Units: len(c.miners), Running: above, StrikeUSDPerMWh: s.strike(c, i, hashprice),
-			}
-			if i == 1 {
-				st.KW = s.atMeter(kw).KW()
-			}
-			out = append(out, st)
+				Units: len(c.miners), Running: above, KW: s.atMeter(load[i]).KW(), StrikeUSDPerMWh: s.strike(c, i, hashprice),
+			})
 		}
 	}
 	out = append(out, s.jobStrikes(jobs)...)

@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"sluice"
@@ -130,8 +131,10 @@ func (s *Site) RunPolls(ctx context.Context, now func() time.Time, period time.D
 		close(s.polled)
 		return
 	}
-	s.Poll(ctx, now, len(s.miners))
-	close(s.polled)
+	var all sync.WaitGroup
+	defer all.Wait()
+	first := s.ask(ctx, now, len(s.miners))
+	all.Go(func() { first(); close(s.polled) })
 	t := time.NewTicker(period / slices)
 	defer t.Stop()
 	for {
@@ -139,7 +142,7 @@ func (s *Site) RunPolls(ctx context.Context, now func() time.Time, period time.D
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.Poll(ctx, now, n)
+			all.Go(s.ask(ctx, now, n)) // those that do not answer hold nobody up
 		}
 	}
 }

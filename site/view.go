@@ -106,7 +106,7 @@ type Strike struct {
 	Mode            string          `json:"mode"`
 	Units           int             `json:"units"`   // in all
 	Running         int             `json:"running"` // in that mode or above now
-	KW              float64         `json:"kw"`      // drawn by them now
+	KW              float64         `json:"kw"`      // that goes when they give the mode up for the one below
 	StrikeUSDPerMWh float64         `json:"strike_usd_per_mwh"`
 	Interruptible   bool            `json:"interruptible"`
 }
@@ -160,7 +160,7 @@ type Machine struct {
 	Asleep       bool               `json:"asleep_by_sluice"`        // Sluice put it to sleep and will wake it
 	Cut          bool               `json:"cut_by_sluice,omitempty"` // Sluice has switched its outlet off and will switch it on
 	Firmware     string             `json:"firmware,omitempty"`      // driver and version, as response times go by
-	SeenAt       time.Time          `json:"seen_at"`
+	SeenAt       time.Time          `json:"seen_at,omitzero"`
 	Error        string             `json:"error,omitempty"`
 	Responses    []Response         `json:"responses,omitempty"` // how soon it obeyed lately; of a single machine only
 }

@@ -82,7 +82,7 @@ func (j Jobs) PutJobs(ctx context.Context, recs []compute.Record) error {
 // LoadJobs returns every job with what was billed of it, the oldest first.
 func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 	rows, err := j.db.Read().QueryContext(ctx, `SELECT j.id, j.request, j.doc,
-			coalesce(b.unit_ms, 0), coalesce(b.micro_usd, 0), coalesce(b.credit_micro_usd, 0)
+			coalesce(b.unit_ms, 0), coalesce(b.micro_usd, 0), coalesce(b.credit_micro_usd, 0), coalesce(b.milli_wh, 0)
 		FROM jobs j LEFT JOIN job_billing b ON b.job = j.id
 		ORDER BY length(j.id), j.id`)
 	if err != nil {
@@ -94,7 +94,7 @@ func (j Jobs) LoadJobs(ctx context.Context) ([]compute.Record, error) {
 		var r compute.Record
 		var id, doc string
 		var d jobDoc
-		if err := rows.Scan(&id, &r.Key, &doc, &r.BilledMS, (*int64)(&r.BilledUSD), (*int64)(&r.CreditedUSD)); err != nil {
+		if err := rows.Scan(&id, &r.Key, &doc, &r.BilledMS, (*int64)(&r.BilledUSD), (*int64)(&r.CreditedUSD), &r.PostedMilliWh); err != nil {
 			return nil, classify("reading the jobs", err)
 		}
 		if err := json.Unmarshal([]byte(doc), &d); err != nil || d.Task == nil || d.Job.ID != id {
@@ -120,8 +120,8 @@ func MarkBilled(ctx context.Context, tx *sql.Tx, uses []compute.Use) error {
 				return fmt.Errorf("billing job %s: %w", u.JobID, err)
 			}
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE job_billing SET unit_ms = ?, micro_usd = micro_usd + ?, credit_micro_usd = credit_micro_usd + ?
-			WHERE job = ? AND unit_ms = ? AND credit_micro_usd = ?`, u.ToUnitMS, int64(u.Amount), int64(u.Credit), u.JobID, u.FromUnitMS, int64(u.Credited))
+		res, err := tx.ExecContext(ctx, `UPDATE job_billing SET unit_ms = ?, micro_usd = micro_usd + ?, credit_micro_usd = credit_micro_usd + ?, milli_wh = milli_wh + ?
+			WHERE job = ? AND unit_ms = ? AND credit_micro_usd = ?`, u.ToUnitMS, int64(u.Amount), int64(u.Credit), u.MilliWh, u.JobID, u.FromUnitMS, int64(u.Credited))
 		if err != nil {
 			return fmt.Errorf("billing job %s: %w", u.JobID, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
@@ -56,6 +57,8 @@ type DB struct {
 	reader  *sql.DB
 	turn    chan struct{} // holds a token while someone writes; first come, first served
 	created bool
+	commits atomic.Uint64 // of this process so far
+	spent   spentCache
 }
 
 // Open opens the database of the folder dir, makes both where they are

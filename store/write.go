@@ -90,7 +90,11 @@ func (db *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	db.commits.Add(1)
+	return nil
 }
 
 // code returns SQLite's primary result code, 0 where the error is none of its.

@@ -90,6 +90,15 @@ func first(s ...string) string {
 
 // stream makes a request and returns the body of its good answer.
 func (c *client) stream(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
+	res, err := c.response(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// response makes a request and returns its good answer, whose body is open.
+func (c *client) response(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -114,7 +123,7 @@ func (c *client) stream(ctx context.Context, method, path string, in any) (io.Re
 		return nil, c.silent(ctx, err)
 	}
 	if res.StatusCode >= 200 && res.StatusCode < 300 {
-		return res.Body, nil
+		return res, nil
 	}
 	defer res.Body.Close()
 	return nil, c.refusal(res)

@@ -256,7 +256,7 @@ func TestJobCommands(t *testing.T) {
 	}
 	c.fails(1, "job j-bad failed: exit status 6", "job", "submit", task, "--name", "breaks", "--follow")
 	c.fails(2, "two.yaml:1:12: num_nodes 2 cannot be honoured (write num_nodes: 1)", "job", "submit", write("two.yaml", "num_nodes: 2\nrun: x\n"))
-	if _, err := c.run(t.Context(), "job", "submit", write("three.yaml", "num_nodes: 3\n")); err == nil || err.Error() != "a.yaml:1:1: first\na.yaml:2:1: sec?ond" {
+	if _, err := c.run(t.Context(), "job", "submit", write("three.yaml", "num_nodes: 3\nrun: x\n")); err == nil || err.Error() != "a.yaml:1:1: first\na.yaml:2:1: sec?ond" {
 		t.Errorf("many mistakes: %v", err)
 	}
 	c.fails(2, "reading the task", "job", "submit", filepath.Join(dir, "none.yaml"))
@@ -283,6 +283,8 @@ exit status  0
 ran          95s in 3 runs, preempted 2 times
 checkpoint   -
 billed       $0.06 at 1.20 $ per unit and hour
+cost so far  $0.06
+energy       not measured
 `, "job", "show", "j-ok")
 	c.prints("epoch 1\n", "job", "logs", "j-ok")
 	c.prints("job j-bad is failed: exit status 6\n", "job", "cancel", "j-bad")

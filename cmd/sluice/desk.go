@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"sluice"
@@ -18,14 +18,18 @@ import (
 type jobDesk struct{ r *running }
 
 func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, error) {
-	task, err := compute.ParseTaskEnv([]byte(s.Task), cmp.Or(s.File, "task.yaml"), s.Env)
+	owner, err := tenantOf(ctx, s)
 	if err != nil {
 		return compute.Job{}, err
 	}
-	if s.Name != "" {
-		task.Name = s.Name
+	task, err := d.parse(s)
+	if err != nil {
+		return compute.Job{}, err
 	}
-	req := compute.SubmitRequest{ID: s.ID, Task: task, Tenant: cmp.Or(s.By, "operator"), Interruptible: task.Resources.UseSpot}
+	req := d.request(task, s, owner)
+	if _, err := d.price(task, s, owner).fits(); err != nil {
+		return compute.Job{}, sluice.Errorf(sluice.Invalid, d.mend(task), "%s", err)
+	}
 	if len(s.Workdir) > 0 {
 		dir, err := os.MkdirTemp("", "sluice-workdir-")
 		if err != nil {
@@ -37,62 +41,65 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 		}
 		req.WorkdirPath = dir
 	}
-	req.Class, err = d.class(task)
-	if err != nil {
+	if err := arrived(task, req.WorkdirPath); err != nil {
 		return compute.Job{}, err
 	}
-	r := d.r.parts.rates[req.Class]
-	req.RateUSDHour = r.firm
-	if req.Interruptible {
-		req.RateUSDHour = r.spot
-	}
-	for _, h := range d.r.parts.hosts {
-		if h.Class == req.Class && h.UnitW > 0 {
-			req.StrikeUSDMWh = strike(req.RateUSDHour, float64(h.UnitW)*d.r.parts.options.Overhead)
-		}
-	}
-	j, err := d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
-	if err == nil {
-		d.r.site.Kick()
-	}
-	return j, err
+	defer d.r.site.Kick()
+	return d.r.jobs.Submit(ctx, d.r.parts.clock.Now(), req)
 }
 
-// class finds the class of real hosts for a task.
-func (d jobDesk) class(t *compute.Task) (string, error) {
-	gpus, virtual := false, false
-	for _, h := range d.r.parts.hosts {
-		if h.Real && (h.GPUModel != "") == (t.Resources.GPUs > 0) {
-			return h.Class, nil
-		}
-		gpus = gpus || (h.Real && h.GPUModel != "")
-		virtual = virtual || !h.Real
+// request is a submission as the service takes it.
+func (d jobDesk) request(task *compute.Task, s server.Submission, owner string) compute.SubmitRequest {
+	return compute.SubmitRequest{
+		ID: s.ID, Task: task, Tenant: owner, Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
 	}
-	if t.Resources.GPUs > 0 && !gpus {
-		hint := "take resources.accelerators out of the task to run it on this machine's CPUs"
-		if virtual {
-			hint = "the demo's GPU hosts are virtual and run no real process; " + hint
-		}
-		return "", sluice.Errorf(sluice.Invalid, hint, "no real host of this site has %s", cmp.Or(t.Resources.Accelerator, "a GPU"))
+}
+
+// rateOf is the price of a unit of a class, per hour, and the price of energy above
+// which it loses money on what it draws more when in use.
+func (p *parts) rateOf(class string, interruptible bool) (usdHour, strikeUSDMWh float64) {
+	r := p.rates[class]
+	usdHour = r.firm
+	if interruptible {
+		usdHour = r.spot
 	}
-	return "", sluice.Errorf(sluice.Invalid, "add one under hosts: in sluice.yaml", "this site has no host that runs jobs")
+	for _, h := range p.hosts {
+		if h.Class == class && h.UnitW > 0 {
+			strikeUSDMWh = strike(usdHour, float64(h.UnitW)*p.options.Overhead)
+		}
+	}
+	return usdHour, strikeUSDMWh
+}
+
+// arrived says which file mount did not come with the working folder.
+func arrived(t *compute.Task, dir string) error {
+	for i, m := range t.FileMounts {
+		if _, err := os.Lstat(filepath.Join(dir, t.AtWork(i))); dir == "" || err != nil {
+			return sluice.Errorf(sluice.Invalid, "sluice job submit packs it; over the API, put it into workdir_tar_gz at "+t.AtWork(i),
+				"file_mounts: %s did not travel with the task", m.Target)
+		}
+	}
+	return nil
 }
 
 func (d jobDesk) Cancel(ctx context.Context, id, _ string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
 	return d.r.jobs.Cancel(ctx, d.r.parts.clock.Now(), id)
 }
 
-func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, error) {
+func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, error) {
 	all := d.r.jobs.Jobs()
 	slices.Reverse(all)
 	out := []compute.Job{}
-	after := f.After != ""
+	after, caller := f.After != "", server.CallerOf(ctx)
 	for _, j := range all {
 		if after {
 			after = j.ID != f.After
 			continue
 		}
-		if f.State != "" && j.State != f.State {
+		if f.State != "" && j.State != f.State || f.Tenant != "" && j.Tenant != f.Tenant || !caller.Sees(j.Tenant) {
 			continue
 		}
 		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
@@ -102,9 +109,17 @@ func (d jobDesk) List(_ context.Context, f server.JobFilter) ([]compute.Job, err
 	return out, nil
 }
 
-func (d jobDesk) Get(_ context.Context, id string) (compute.Job, error) { return d.r.jobs.Job(id) }
+func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
+	if err := d.own(ctx, id); err != nil {
+		return compute.Job{}, err
+	}
+	return d.r.jobs.Job(id)
+}
 
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
+	if err := d.own(ctx, id); err != nil {
+		return err
+	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }
 

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,18 +55,16 @@ interval. Bad input is refused with exit status 2 and names the field.`,
 			if budget < 0 {
 				return sluice.Errorf(sluice.Invalid, "give a positive time such as 500ms", "--budget: %v is negative", budget)
 			}
-			opt := dispatch.Options{Effort: solveEffort}
-			if budget > 0 {
-				// The last part of it is for writing the plan down.
-				start, most := time.Now(), budget*8/10
-				opt.Half = func() bool { return time.Since(start) > most/2 }
-				opt.Deadline = func() bool { return time.Since(start) > most }
-				// The shares of the work's parts are set for about so long.
-				opt.Effort = max(1, int(budget/effortTime))
-			}
-			in, err := readInstance(cmd.InOrStdin(), args[0])
+			opt, clock := dispatch.Options{Effort: solveEffort}, newTimer(budget, time.Now)
+			in, err := readInstance(cmd.InOrStdin(), args[0], clock)
 			if err != nil {
 				return err
+			}
+			if budget > 0 {
+				clock.wasRead()
+				opt.Spent = clock.spent
+				// The shares of the work's parts are set for about so long.
+				opt.Effort = max(1, int(budget/effortTime))
 			}
 			plan, err := dispatch.Solve(in, opt)
 			if err != nil {
@@ -74,11 +74,61 @@ interval. Bad input is refused with exit status 2 and names the field.`,
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write the plan to this file, whole or not at all")
+	cmd.Flags().Bool("json", true, "the plan is JSON in any case")
 	cmd.Flags().DurationVar(&budget, "budget", 0, "stop improving after so long (the plan then depends on the machine)")
 	return cmd
 }
 
-func readInstance(stdin io.Reader, name string) (*dispatch.Instance, error) {
+// timer spends a budget of time. It keeps back what has no end to be asked for:
+// starting the process, one more step after time is up, checking the plan and
+// writing it down. These take the longer the larger the instance and the slower
+// the machine, as decoding it does.
+type timer struct {
+	now       func() time.Time
+	from      time.Time
+	all, keep time.Duration
+	waited    time.Duration // for input
+}
+
+const (
+	startTime   = 20 * time.Millisecond // until the command's own code runs, and after it
+	keepDecodes = 3                     // so many times what decoding took
+)
+
+func newTimer(all time.Duration, now func() time.Time) *timer {
+	return &timer{now: now, from: now(), all: all}
+}
+
+// reader notes how long r has it wait.
+func (t *timer) reader(r io.Reader) io.Reader { return &timedReader{r, t} }
+
+type timedReader struct {
+	io.Reader
+	t *timer
+}
+
+func (r *timedReader) Read(b []byte) (int, error) {
+	from := r.t.now()
+	n, err := r.Reader.Read(b)
+	r.t.waited += r.t.now().Sub(from)
+	return n, err
+}
+
+// wasRead notes how long decoding the instance took.
+func (t *timer) wasRead() {
+	t.keep = startTime + keepDecodes*(t.now().Sub(t.from)-t.waited)
+}
+
+// spent is the share that is up of the time to solve in.
+func (t *timer) spent() float64 {
+	took := t.now().Sub(t.from)
+	if took >= t.all-t.keep {
+		return 1
+	}
+	return float64(took) / float64(t.all-t.keep)
+}
+
+func readInstance(stdin io.Reader, name string, clock *timer) (*dispatch.Instance, error) {
 	r := stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -88,7 +138,11 @@ func readInstance(stdin io.Reader, name string) (*dispatch.Instance, error) {
 		defer f.Close()
 		r = f
 	}
-	in, err := dispatch.ReadInstance(r)
+	in, err := dispatch.ReadInstance(clock.reader(r))
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		return nil, sluice.Errorf(sluice.Invalid, "give the path of a JSON file, or - for standard input", "reading the instance: %v", failed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -107,6 +161,9 @@ func writePlan(stdout io.Writer, name string, plan *dispatch.Plan) error {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".plan-*.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return sluice.Errorf(sluice.Invalid, "make it first, or give another --out", "there is no folder %s to write the plan to", filepath.Dir(name))
+	}
 	if err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}

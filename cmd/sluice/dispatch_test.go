@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice"
 	"sluice/dispatch"
@@ -19,13 +22,12 @@ const twoHours = `{"step_minutes": 60, "intervals": 2, "price_usd_per_mwh": [20,
 // runDispatch runs the command and returns what it wrote to standard output.
 func runDispatch(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
-	cmd := dispatchCmd()
+	cmd := rootCmd()
 	var out bytes.Buffer
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{"dispatch"}, args...))
 	err := cmd.Execute()
 	return out.String(), err
 }
@@ -72,6 +74,9 @@ func TestDispatchSolveRefuses(t *testing.T) {
 		"bad input":       {"solve", "-", "--out", out},
 		"no such file":    {"solve", filepath.Join(t.TempDir(), "none.json"), "--out", out},
 		"negative budget": {"solve", "-", "--budget", "-1s", "--out", out},
+		"no file named":   {"solve", "--out", out},
+		"two files":       {"solve", "-", "-", "--out", out},
+		"a folder":        {"solve", t.TempDir(), "--out", out},
 	} {
 		_, err := runDispatch(t, strings.Replace(twoHours, `"count": 10`, `"count": 9`, 1), args...)
 		if err == nil || sluice.KindOf(err) != sluice.Invalid {
@@ -80,5 +85,49 @@ func TestDispatchSolveRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a plan was written")
+	}
+	nowhere := filepath.Join(t.TempDir(), "no", "plan.json")
+	if _, err := runDispatch(t, twoHours, "solve", "-", "--out", nowhere); exitCode(err) != 2 || !strings.Contains(err.Error(), filepath.Dir(nowhere)) || strings.Contains(err.Error(), ".plan-") {
+		t.Errorf("a plan to a folder that is not there: %v", err)
+	}
+	if _, err := runDispatch(t, twoHours, "solve", "-", "--json"); err != nil {
+		t.Error(err)
+	}
+}
+
+// steady is a reader that takes as long for each read as it is told to.
+type steady struct {
+	io.Reader
+	take func()
+}
+
+func (s steady) Read(b []byte) (int, error) {
+	s.take()
+	return s.Reader.Read(b)
+}
+
+// A budget is spent by the clock: what input has it wait for is gone, and three
+// times what decoding took is kept for the end.
+func TestTimerKeepsTheBudget(t *testing.T) {
+	at := time.Unix(0, 0)
+	c := newTimer(500*time.Millisecond, func() time.Time { return at })
+	pass := func(ms int) { at = at.Add(time.Duration(ms) * time.Millisecond) }
+	if _, err := c.reader(steady{strings.NewReader("{}"), func() { pass(40) }}).Read(make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	pass(30)
+	c.wasRead() // 70 ms are gone; 20 + 3 × 30 are kept: 390 are the end
+	for _, w := range []struct {
+		ms    int
+		spent float64
+	}{{0, 70. / 390}, {125, 0.5}, {194, 389. / 390}, {1, 1}, {1000, 1}} {
+		pass(w.ms)
+		if got := c.spent(); math.Abs(got-w.spent) > 1e-9 {
+			t.Errorf("at %v: %v is spent, want %v", at.Sub(c.from), got, w.spent)
+		}
+	}
+	c = newTimer(20*time.Millisecond, func() time.Time { return at })
+	if c.wasRead(); c.spent() != 1 {
+		t.Error("a budget that is less than what is kept is not spent at once")
 	}
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"sluice/config"
 	"sluice/device"
-	"sluice/device/antminer"
 	"sluice/device/dialect"
-	"sluice/device/luxos"
 )
 
 // loadConfig reads a configuration, and the operator's own firmwares that its
@@ -25,18 +23,13 @@ func loadConfig(file string) (*config.Config, error) {
 	return c, c.CheckDrivers(set.Names())
 }
 
-// minerDriver names the concrete drivers. LuxOS and stock Antminers, which keep
-// sessions and whole configurations, have drivers of their own; the rest is data.
+// minerDriver is the driver of a machine's firmware: data, with Go behind it where order
+// or state matters.
 func minerDriver(set *dialect.Set, name string, a device.Address) (device.Miner, error) {
-	switch name {
-	case "antminer":
-		return antminer.New(a), nil
-	case "luxos":
-		return luxos.New(a), nil
-	}
+	switch {
+	case name == "antminer" || name == "luxos": // they answer at both ports, in two ways
 	// A port beside the address is the one that the firmware answers at, whichever
 	// way it speaks.
-	switch {
 	case a.WebPort == 0:
 		a.WebPort = a.APIPort
 	case a.APIPort == 0:

@@ -10,6 +10,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/compute/jobfile"
 	"sluice/ledger"
 	"sluice/server"
 	"sluice/site"
@@ -127,6 +128,25 @@ func (j *cliJobs) Submit(_ context.Context, s server.Submission) (compute.Job, e
 		id = "j-bad"
 	}
 	return compute.Job{ID: id, Name: s.Name, State: compute.Queued, Why: "waits for room"}, nil
+}
+
+func (j *cliJobs) Check(_ context.Context, s server.Submission) (server.JobCheck, error) {
+	j.got = s
+	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: s.File, Env: s.Env, Secrets: s.Secrets, Site: &jobfile.Site{Name: "west", GPUs: []string{"L4", "H100"}}})
+	if err != nil {
+		return server.JobCheck{}, err
+	}
+	c := server.CheckOf(task, s.Expect)
+	c.Priced = true
+	for i := range c.Choices {
+		if ch := &c.Choices[i]; ch.Resources.Accelerator == "L4" {
+			ch.Why = "h1 has 4 units of the 8"
+		} else {
+			ch.Fits = true
+			c.Price(i, 2*float64(max(ch.Resources.GPUs, 1)))
+		}
+	}
+	return c, nil
 }
 
 func (j *cliJobs) Get(_ context.Context, id string) (compute.Job, error) {

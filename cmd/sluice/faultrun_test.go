@@ -25,7 +25,7 @@ func faultySite(t *testing.T) (*sim.Fleet, *running) {
 	const count, speed = 300, 30
 	dir := t.TempDir()
 	clock := sluice.NewClock(time.Now(), speed)
-	models := sim.Models()
+	models := sim.FieldModels()
 	var specs []sim.MinerSpec
 	for i := range count {
 		m := models[i*len(models)/count]

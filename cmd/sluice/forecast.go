@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ import (
 
 // forecastCmd measures the forecast over recorded prices.
 func forecastCmd() *cobra.Command {
-	var realTime, dayAhead, column, from, to string
+	var realTime, dayAhead, column, aheadColumn, from, to string
 	var strikes []float64
 	var asJSON bool
 	c := &cobra.Command{
@@ -60,7 +59,7 @@ past; intervals without a price are left out.`,
 				return sluice.Errorf(sluice.Invalid, "--to is excluded", "the range from %s to %s is empty", from, to)
 			}
 			bar := newProgress(cmd.ErrOrStderr(), "intervals")
-			e := evaluation{realTime: realTime, dayAhead: dayAhead, column: column, from: a, to: b, strikes: strikes}
+			e := evaluation{realTime: realTime, dayAhead: dayAhead, column: column, aheadColumn: aheadColumn, from: a, to: b, strikes: strikes}
 			out, err := e.run(cmd.Context(), func(done, total int) { bar.part("", done, total) })
 			bar.done()
 			if err != nil {
@@ -81,7 +80,9 @@ past; intervals without a price are left out.`,
 	f.StringVar(&realTime, "real-time", "", "file of real-time prices (.csv or .csv.gz)")
 	f.StringVar(&dayAhead, "day-ahead", "", "file of day-ahead prices; optional")
 	f.StringVar(&column, "column", "", "column of the prices; may be left out where there is only one")
+	f.StringVar(&aheadColumn, "day-ahead-column", "", "column of the day-ahead prices; may be left out where it has the same name, or is the only one")
 	f.Float64SliceVar(&strikes, "strike", nil, "what the load is worth, per MWh; several may be given")
+	f.Lookup("strike").DefValue = "" // else help would tell of a default []
 	f.StringVar(&from, "from", "", "first day or instant, such as 2015-01-01")
 	f.StringVar(&to, "to", "", "end, excluded")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
@@ -90,9 +91,10 @@ past; intervals without a price are left out.`,
 
 // evaluation is what is to be measured.
 type evaluation struct {
-	realTime, dayAhead, column string
-	from, to                   time.Time
-	strikes                    []float64
+	realTime, dayAhead  string
+	column, aheadColumn string // empty: found out
+	from, to            time.Time
+	strikes             []float64
 }
 
 // worth is what rules earned with a load of one MW, in the currency of the prices.
@@ -147,7 +149,7 @@ func (e *evaluation) run(ctx context.Context, progress func(done, total int)) ([
 	}
 	var da *history.Grid
 	if e.dayAhead != "" {
-		if da, err = read(e.dayAhead, e.column, e.to.Add(48*time.Hour)); err != nil {
+		if da, err = e.readAhead(read, rt.Column); err != nil {
 			return nil, err
 		}
 	}
@@ -157,7 +159,7 @@ func (e *evaluation) run(ctx context.Context, progress func(done, total int)) ([
 	}
 	out := make([]*measured, len(e.strikes))
 	for i, k := range e.strikes {
-		out[i] = &measured{Strike: k, Currency: currencyOf(e.realTime, e.column), StepS: rt.Step.Seconds(), Years: []year{}, Findings: []history.Finding{}}
+		out[i] = &measured{Strike: k, Currency: currencyOf(rt.Column), StepS: rt.Step.Seconds(), Years: []year{}, Findings: []history.Finding{}}
 		out[i].Findings = append(out[i].Findings, rt.Findings...)
 		if da != nil {
 			out[i].Findings = append(out[i].Findings, da.Findings...)
@@ -192,6 +194,23 @@ func (e *evaluation) run(ctx context.Context, progress func(done, total int)) ([
 		}
 	}
 	return out, nil
+}
+
+// readAhead reads the day-ahead prices: the column that is named, else that of the
+// real-time prices' name, else the only one.
+func (e *evaluation) readAhead(read func(file, column string, to time.Time) (*history.Grid, error), realTime string) (*history.Grid, error) {
+	to := e.to.Add(48 * time.Hour)
+	if e.aheadColumn != "" {
+		return read(e.dayAhead, e.aheadColumn, to)
+	}
+	da, err := read(e.dayAhead, realTime, to)
+	if err == nil {
+		return da, nil
+	}
+	if da, only := read(e.dayAhead, "", to); only == nil {
+		return da, nil
+	}
+	return nil, fmt.Errorf("%w; --day-ahead-column names the one to read", err)
 }
 
 // publish tells the day-ahead prices that are known by now: those of the day, and
@@ -241,14 +260,9 @@ func (e *evaluation) measure(out []*measured, f *forecast.Forecaster, now time.T
 var currency = regexp.MustCompile(`(?i)(?:^|_)(usd|aud|eur|gbp|cad|nok|sek|dkk|jpy|chf|pln|inr|brl|nzd)_per_`)
 
 // currencyOf is what the column's name says of its currency.
-func currencyOf(file, column string) string {
+func currencyOf(column string) string {
 	if m := currency.FindStringSubmatch(column); m != nil {
 		return strings.ToUpper(m[1])
-	}
-	if column == "" {
-		if m := regexp.MustCompile(`(?i)_(usd|aud|eur|gbp)[_.]`).FindStringSubmatch(filepath.Base(file)); m != nil {
-			return strings.ToUpper(m[1])
-		}
 	}
 	return "not said"
 }

@@ -104,3 +104,48 @@ func TestForecastEvaluateRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Columns: the only one needs no name, and its own says the currency; day-ahead
+// prices are taken from the column of the same name, else from the only one, else
+// from the one that is named.
+func TestForecastEvaluateFindsColumns(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, header, values string) string {
+		var b strings.Builder
+		b.WriteString(header + "\n")
+		for h := range 72 {
+			fmt.Fprintf(&b, "%s,%s\n", time.Date(2024, 5, 1, h, 0, 0, 0, time.UTC).Format(time.RFC3339), values)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	one, two := put("one.csv", "ts_utc,price_aud_per_mwh", "20"), put("two.csv", "ts_utc,a_usd_per_mwh,b_usd_per_mwh", "20,30")
+	for _, c := range []struct {
+		args []string
+		want string // the currency, or what the error says
+	}{
+		{[]string{"--real-time", one}, "AUD"},
+		{[]string{"--real-time", one, "--day-ahead", one}, "AUD"},
+		{[]string{"--real-time", two, "--column", "b_usd_per_mwh", "--day-ahead", two}, "USD"},
+		{[]string{"--real-time", two, "--column", "b_usd_per_mwh", "--day-ahead", one}, "USD"},
+		{[]string{"--real-time", one, "--day-ahead", two, "--day-ahead-column", "a_usd_per_mwh"}, "AUD"},
+		{[]string{"--real-time", one, "--day-ahead", two}, "--day-ahead-column"},
+		{[]string{"--real-time", one, "--day-ahead", two, "--day-ahead-column", "c"}, "a_usd_per_mwh"},
+	} {
+		out, err := runForecast(t, append(c.args, "--strike", "50", "--from", "2024-05-02", "--to", "2024-05-03", "--json")...)
+		switch {
+		case err != nil:
+			if !strings.Contains(err.Error(), c.want) || exitCode(err) != 2 {
+				t.Errorf("%v: %v (status %d)", c.args, err, exitCode(err))
+			}
+		case !strings.Contains(out, `"currency": "`+c.want+`"`):
+			t.Errorf("%v: no currency %s in %s", c.args, c.want, out)
+		}
+	}
+	if out, err := runForecast(t, "--help"); err != nil || strings.Contains(out, "[]") {
+		t.Errorf("help: %v, %s", err, out)
+	}
+}

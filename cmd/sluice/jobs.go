@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,40 +14,42 @@ import (
 	"sluice/compute"
 	"sluice/server"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 )
 
-// maxTask bounds a task file.
-const maxTask = 256 << 10
-
 func jobCmd() *cobra.Command {
 	cmd, at := talks(apiGroup("job", "Submit and watch AI jobs"))
-	cmd.AddCommand(jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	cmd.AddCommand(jobCheckCmd(at), jobSubmitCmd(at), jobListCmd(at), jobShowCmd(at), jobLogsCmd(at), jobCancelCmd(at))
+	cmd.AddCommand(jobDataCmds(at)...)
 	return cmd
 }
 
 func jobSubmitCmd(at *remote) *cobra.Command {
-	var env []string
+	var f fileFlags
 	var name string
 	var follow, asJSON bool
 	cmd := &cobra.Command{
-		Use: "submit FILE", Short: "Submit a SkyPilot task",
-		Long: "Submit a SkyPilot task. Its workdir, a folder given relative to the file, is packed and travels with it.",
+		Use: "submit FILE", Short: "Submit a job file: a SkyPilot task or an sbatch script",
+		Long: `Submit a job file: a SkyPilot task or an sbatch script. Its workdir (--chdir of a
+script) and the sources of its file_mounts, given relative to the file, are packed
+and travel with it. docs/jobs.md says what of both is honoured; sluice job check
+tells the price.`,
 		Args: exactly("FILE"),
 	}
-	f := cmd.Flags()
-	f.StringArrayVarP(&env, "env", "e", nil, "set an environment variable, KEY=VALUE, or KEY to pass on your own (repeatable)")
-	f.StringVar(&name, "name", "", "name of the job, instead of the task's")
-	f.BoolVarP(&follow, "follow", "f", false, "show its output until it has ended")
-	f.BoolVar(&asJSON, "json", false, "print the API's JSON")
+	f.add(cmd)
+	cmd.Flags().StringVar(&name, "name", "", "name of the job, instead of the file's")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show its output until it has ended")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		order, err := taskOrder(args[0], env)
+		order, task, err := f.read(args[0], true)
 		if err != nil {
 			return err
 		}
-		order.Name = name
+		if order.Workdir, err = f.pack(args[0], task); err != nil {
+			return err
+		}
+		order.ID, order.Name = uuid.NewString(), name
 		c, err := at.open()
 		if err != nil {
 			return err
@@ -62,57 +62,20 @@ func jobSubmitCmd(at *remote) *cobra.Command {
 		case asJSON:
 			return printJSON(out, raw)
 		}
-		fmt.Fprintf(out, "job %s (%s) is %s\n", plain(j.ID), plain(j.Name), because(j))
+		for _, w := range task.Warnings {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+plain(w))
+		}
+		of := ""
+		if a := task.Array; a != nil {
+			of = fmt.Sprintf(", the first of %d", len(a.Indexes))
+		}
+		fmt.Fprintf(out, "job %s (%s) is %s%s\n", plain(j.ID), plain(j.Name), because(j), of)
 		if !follow {
 			return nil
 		}
 		return followJob(cmd.Context(), c, out, j.ID, 0)
 	}
 	return cmd
-}
-
-// taskOrder reads the task file and packs the folder that it names.
-func taskOrder(file string, env []string) (server.TaskOrder, error) {
-	none := server.TaskOrder{}
-	f, err := os.Open(file)
-	if err != nil {
-		return none, sluice.Errorf(sluice.Invalid, "give the path of a task file", "reading the task: %v", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxTask+1))
-	if err != nil {
-		return none, sluice.Errorf(sluice.Invalid, "give the path of a task file", "reading the task: %v", err)
-	}
-	if len(text) > maxTask {
-		return none, sluice.Errorf(sluice.Invalid, "is it a task file?", "%s is larger than %d KiB", file, maxTask>>10)
-	}
-	// The server judges the task; here only the folder is of interest.
-	var task struct {
-		Workdir string `yaml:"workdir"`
-	}
-	order := server.TaskOrder{ID: uuid.NewString(), Task: string(text), File: filepath.Base(file), By: me(), Env: map[string]string{}}
-	if err := yaml.Unmarshal(text, &task); err == nil && task.Workdir != "" {
-		dir := task.Workdir
-		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(filepath.Dir(file), dir)
-		}
-		if order.Workdir, err = server.PackWorkdir(dir); err != nil {
-			return none, err
-		}
-	}
-	for _, e := range env {
-		k, v, given := strings.Cut(e, "=")
-		if !given {
-			if v, given = os.LookupEnv(k); !given {
-				return none, sluice.Errorf(sluice.Invalid, "write --env "+k+"=VALUE", "--env %s: it is not set here", k)
-			}
-		}
-		if k == "" {
-			return none, sluice.Errorf(sluice.Invalid, "write --env KEY=VALUE", "--env %q names no variable", e)
-		}
-		order.Env[k] = v
-	}
-	return order, nil
 }
 
 // because is a job's state and its reason.
@@ -202,7 +165,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		j, raw, err := askFor[compute.Job](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
+		j, raw, err := askFor[server.JobDetail](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0]), nil)
 		if err != nil {
 			return err
 		}
@@ -214,7 +177,7 @@ func jobShowCmd(at *remote) *cobra.Command {
 	return cmd
 }
 
-func writeJob(w io.Writer, j compute.Job) error {
+func writeJob(w io.Writer, j server.JobDetail) error {
 	when := func(t *time.Time) string {
 		if t == nil {
 			return "-"
@@ -229,9 +192,25 @@ func writeJob(w io.Writer, j compute.Job) error {
 	g.row("job", j.ID)
 	g.row("name", j.Name)
 	g.row("tenant", orDash(j.Tenant))
-	g.row("state", because(j))
+	g.row("state", because(j.Job))
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
-	g.row("runs on", orDash(j.Host))
+	if j.Nodes > 1 {
+		g.row("nodes", fmt.Sprintf("%d, all at once", j.Nodes))
+	}
+	runs := orDash(j.Host)
+	if len(j.Hosts) > 0 {
+		runs = strings.Join(j.Hosts, ", ")
+	}
+	if j.Isolation != "" {
+		runs += ", isolated as " + string(j.Isolation)
+	}
+	g.row("runs on", runs)
+	if j.Held != "" {
+		g.row("held", j.Held)
+	}
+	if j.Array != "" && j.ArrayIndex != nil {
+		g.row("array", fmt.Sprintf("%s, index %d", j.Array, *j.ArrayIndex))
+	}
 	g.row("submitted", when(&j.SubmittedAt))
 	g.row("started", when(j.StartedAt))
 	g.row("ended", when(j.EndedAt))
@@ -243,7 +222,18 @@ func writeJob(w io.Writer, j compute.Job) error {
 	}
 	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
 	g.row("checkpoint", when(j.CheckpointAt))
+	if j.LossSeconds > 0 && !j.Virtual {
+		lost := j.LossSeconds / 3600 * j.RateUSDHour * float64(j.Units)
+		g.row("a stop now costs", fmt.Sprintf("%s of work, %s $", span(time.Duration(j.LossSeconds*float64(time.Second))), figure(lost, 4)))
+	}
+	if j.NoticeSeconds > 0 {
+		g.row("notice", span(time.Duration(j.NoticeSeconds*float64(time.Second)))+" from the order to stop to the kill")
+	}
+	if j.Cuts > 0 {
+		g.row("cut short", fmt.Sprintf("%d times, %s credited", j.Cuts, j.CreditUSD))
+	}
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
+	detailRows(g, j)
 	return g.flush()
 }
 

@@ -21,6 +21,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := rootCmd().ExecuteContext(ctx)
 	stop()
+	if code, ok := exitOf(err); ok {
+		os.Exit(code)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sluice: "+err.Error())
 		os.Exit(exitCode(err))
@@ -44,9 +47,27 @@ there, and keeps the books.
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(upCmd(), agentCmd(), guardCmd(), hostCmd(), statusCmd(), curtailCmd(), jobCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
+	root.AddCommand(upCmd(), agentCmd(), guardCmd(), hostCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
 		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd())
+	checkArguments(root)
 	return root
+}
+
+// checkArguments makes a wrong number of arguments, of any command, a mistake in
+// how it was called.
+func checkArguments(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			if err == nil || exitCode(err) == 2 {
+				return err
+			}
+			return sluice.Errorf(sluice.Invalid, "usage: "+cmd.UseLine(), "%v", err)
+		}
+	}
+	for _, sub := range c.Commands() {
+		checkArguments(sub)
+	}
 }
 
 // usageError is a mistake in how the command was called.

@@ -32,7 +32,7 @@ func realParts(c *config.Config) (*parts, error) {
 		clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
 		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {},
 	}
-	p.telemetry = c.Telemetry
+	p.telemetry, p.privacy = c.Telemetry, c.Privacy
 	s := c.Site
 	p.options = site.Options{
 		Name: s.Name, Mode: s.Mode, Control: controlled(s),

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type simFlags struct {
 	speed  float64
 	limit  string
 	net    string
+	speak  []string
 	faulty bool
 	atOnce bool
 }
@@ -38,7 +40,7 @@ func simDevicesCmd() *cobra.Command {
 		Short: "Run virtual miners and a meter on loopback until Ctrl-C",
 		Long: `Run virtual miners and a site meter on loopback until Ctrl-C, in a process of their
 own, and write the sluice.yaml of a site made of them. They speak their real
-protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
+protocols, as many of each firmware: to ` + "`sluice up --config`" + ` they are a real site.`,
 		Example: "  sluice sim devices --count 200 --out virtual.yaml\n  sluice up --config virtual.yaml\n" +
 			"  sluice sim devices --count 10000 --net 127.64.0.0/18 --out virtual.yaml\n  sluice device scan 127.64.0.0/18",
 		Args: cobra.NoArgs,
@@ -54,6 +56,7 @@ protocols: to ` + "`sluice up --config`" + ` they are a real site.`,
 	c.Flags().StringVar(&f.state, "state", "", "`FILE` that keeps the miners' modes over a restart")
 	c.Flags().Float64Var(&f.speed, "speed", 1, "virtual seconds per second of the devices' delays")
 	c.Flags().StringVar(&f.net, "net", "", "give each miner an address of its own at the usual ports, in a `PREFIX` of 127.0.0.0/8")
+	c.Flags().StringSliceVar(&f.speak, "dialects", nil, "only miners of these firmwares (`NAMES` as antminer,luxos; default: all there are)")
 	c.Flags().StringVar(&f.limit, "limit", "", "limit of the connection (default: what all miners draw together)")
 	c.Flags().BoolVar(&f.atOnce, "instant", false, "devices obey at once, without the delays and ramps of real ones")
 	c.Flags().BoolVar(&f.faulty, "faults", false, "of a hundred machines two are silent, two slow by 20 s, two accept and ignore, one truncates its replies, one restarts")
@@ -76,7 +79,10 @@ func simDevices(c *cobra.Command, f simFlags) error {
 		network = &sim.Network{Prefix: prefix}
 	}
 	clock := sluice.NewClock(sluice.WallClock().Now(), f.speed)
-	models := sim.Models()
+	models, err := modelsOf(f.speak)
+	if err != nil {
+		return err
+	}
 	var specs []sim.MinerSpec
 	for i := range f.count {
 		m := models[i*len(models)/f.count] // one model after the other
@@ -111,6 +117,36 @@ func simDevices(c *cobra.Command, f simFlags) error {
 	fmt.Fprintf(c.OutOrStdout(), "%d virtual miners and a meter run; their site is in %s\n", f.count, f.out)
 	<-c.Context().Done()
 	return nil
+}
+
+// modelsOf are the models of the named dialects, or all.
+func modelsOf(names []string) ([]sim.Model, error) {
+	all := sim.FieldModels()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var known []string
+	for _, m := range all {
+		if !slices.Contains(known, m.Dialect) {
+			known = append(known, m.Dialect)
+		}
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, sluice.Errorf(sluice.Invalid, "there are "+strings.Join(known, ", "), "no virtual miner speaks %q", n)
+		}
+	}
+	return slices.DeleteFunc(all, func(m sim.Model) bool { return !slices.Contains(names, m.Dialect) }), nil
+}
+
+// classOf is the name of a model's class: two may be of the same hardware, with other
+// firmware.
+func classOf(model, dialect string) string {
+	name := strings.ToLower(strings.ReplaceAll(model, " ", "-"))
+	if dialect == sim.VNish || dialect == sim.Braiins {
+		name += "-" + dialect
+	}
+	return name
 }
 
 // faultOf gives eight machines of a hundred a fault, those of any small fleet
@@ -151,11 +187,11 @@ func mayReplace(file string) error {
 }
 
 func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.MinerSpec, fleet *sim.Fleet, meter string) error {
-	full := map[string]sluice.Watts{}
+	full := map[string]sluice.Watts{} // of a class
 	for _, m := range models {
 		for _, x := range m.Modes {
 			if x.Name == m.Default {
-				full[m.Name] = x.Power
+				full[classOf(m.Name, m.Dialect)] = x.Power
 			}
 		}
 	}
@@ -163,7 +199,7 @@ func writeSimConfig(w io.Writer, f simFlags, models []sim.Model, specs []sim.Min
 	if limit == "" {
 		var sum sluice.Watts
 		for _, s := range specs {
-			sum += full[s.Model]
+			sum += full[classOf(s.Model, s.Dialect)]
 		}
 		limit = fmt.Sprintf("%dW", sum+sum/10)
 	}
@@ -179,13 +215,12 @@ feeds:
     values: {real_time_usd_per_mwh: 40, hashprice_usd_per_ph_day: 60}
 classes:
 `, limit, meter)
-	class := map[string]string{}
 	for _, m := range models {
-		class[m.Name] = strings.ToLower(strings.ReplaceAll(m.Name, " ", "-"))
-		fmt.Fprintf(w, "  - name: %s\n    node: site\n    model: %s\n    modes:\n", class[m.Name], m.Name)
+		class := classOf(m.Name, m.Dialect)
+		fmt.Fprintf(w, "  - name: %s\n    node: site\n    model: %s\n    modes:\n", class, m.Name)
 		for _, x := range m.Modes {
-			if x.Power <= full[m.Name] {
-				fmt.Fprintf(w, "      - {name: %s, power: %dW, hashrate_ths: %g}\n", x.Name, x.Power, float64(x.HashRate))
+			if x.Power <= full[class] {
+				fmt.Fprintf(w, "      - {name: %q, power: %dW, hashrate_ths: %g}\n", x.Name, x.Power, float64(x.HashRate))
 			}
 		}
 	}
@@ -197,10 +232,21 @@ classes:
 			for i+n < len(specs) && specs[i+n].Model == s.Model && specs[i+n].Dialect == s.Dialect {
 				n++
 			}
-			name, address = class[s.Model]+"-", a.Host+"-"+fleet.Address(i+n-1).Host
+			name, address = classOf(s.Model, s.Dialect)+"-", a.Host+"-"+fleet.Address(i+n-1).Host
 		}
-		fmt.Fprintf(w, "  - {name: %s, class: %s, driver: %s, address: %s, api_port: %d, web_port: %d, user: %q, password: %q}\n",
-			name, class[s.Model], s.Dialect, address, a.APIPort, a.WebPort, a.User, a.Password)
+		fmt.Fprintf(w, "  - {name: %s, class: %s, driver: %s, address: %s", name, classOf(s.Model, s.Dialect), s.Dialect, address)
+		if s.Dialect == sim.VNish || s.Dialect == sim.Braiins {
+			fmt.Fprintf(w, ", web_port: %d", a.WebPort)
+		} else {
+			fmt.Fprintf(w, ", api_port: %d, web_port: %d", a.APIPort, a.WebPort)
+		}
+		if a.User != "" {
+			fmt.Fprintf(w, ", user: %q", a.User)
+		}
+		if a.Password != "" {
+			fmt.Fprintf(w, ", password: %q", a.Password)
+		}
+		fmt.Fprintln(w, "}")
 		i += n
 	}
 	return nil

@@ -88,6 +88,7 @@ type parts struct {
 	usdPer   float64
 	// telemetry is what is kept of the readings.
 	telemetry config.Telemetry
+	privacy   config.Privacy
 	tick      time.Duration // wall time of a turn
 	poll      time.Duration // wall time of a sweep over all machines
 	banner    string
@@ -107,6 +108,7 @@ type running struct {
 	jobs    *compute.Service
 	outlook *outlook
 	db      *store.DB
+	clients *clients
 	records *recorder // nil: none
 	log     *slog.Logger
 }
@@ -256,15 +258,20 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
+	now := p.clock.Now()
+	var err error
+	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
+		return nil, err
+	}
 	r.jobs = compute.New(compute.Config{
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
-		Now: p.clock.Now, OnChange: func(j compute.Job) {
+		Tenants: residents{r.clients.tenants}, Vault: r.clients.vault, Placements: r.clients.placements,
+		Now: p.clock.Now, Price: p.rateOf, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
 		},
 	})
-	now := p.clock.Now()
 	if err := r.jobs.Recover(ctx, now); err != nil {
 		return nil, err
 	}
@@ -300,8 +307,10 @@ func (r *running) serve(ctx context.Context, l net.Listener, token string, out i
 		page = nil
 	}
 	defer r.records.close()
+	defer r.clients.close()
+	desk := jobDesk{r}
 	srv, err := server.New(server.Options{
-		Site: r.site, Jobs: jobDesk{r}, Hosts: r.parts.hostDesk(), Books: books{r.db}, Backup: r.db.Backup,
+		Site: r.site, Jobs: desk, JobData: desk, Hosts: r.parts.hostDesk(), Offers: desk.offers, Tenants: r.clients.tenants, RotateVault: r.clients.vault.Rotate, Books: books{r.db}, Backup: r.db.Backup,
 		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log,
 		Query: r.records.handler(), Figures: r.records.figures(),
 	})
@@ -346,6 +355,7 @@ func (r *running) loops(ctx context.Context) {
 		func(ctx context.Context) { every(ctx, time.Second, func() { r.refreshFeeds(ctx) }) },
 		func(ctx context.Context) { r.outlook.run(ctx, p.clock.Now) },
 		func(ctx context.Context) { every(ctx, 5*time.Second, func() { r.syncJobs(ctx) }) },
+		r.tend,
 	)
 	if p.options.Webhook != "" {
 		tasks = append(tasks, func(ctx context.Context) { sendAlarms(ctx, r.site, p.options.Webhook, p.options.Name, r.log) })

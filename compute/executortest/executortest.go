@@ -30,6 +30,12 @@ type Subject struct {
 	// Seen says where a run sees its folders and where they are looked into while
 	// it runs; nil: where its specification says.
 	Seen func(spec compute.RunSpec) compute.RunSpec
+	// Hidden: the processes of a run are not to be seen among this machine's, as
+	// in a sandbox with a kernel of its own.
+	Hidden bool
+	// Inspect returns all that whoever may ask is told of a run; nil where there is
+	// nobody to ask.
+	Inspect func(h compute.Handle) string
 }
 
 func (s Subject) seen(spec compute.RunSpec) compute.RunSpec {
@@ -64,6 +70,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	}
 	if s := subject(t); s.Scripts {
 		runScripts(t, subject)
+		runPromises(t, subject)
 	}
 }
 

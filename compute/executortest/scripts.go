@@ -2,12 +2,12 @@ package executortest
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,39 +107,55 @@ func termHandled(t *testing.T, s Subject) {
 	}
 }
 
-// alive says whether a process that a script has written down still runs.
-func alive(t *testing.T, path string) bool {
-	t.Helper()
-	pid, err := strconv.Atoi(read(t, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	// A zombie of a container without an init is no process that runs.
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || !strings.Contains(string(b), ") Z")
+// doze returns a number that only this run sleeps for. Processes are found by it:
+// their own pids mean nothing to us where they are in a namespace.
+func doze(spec compute.RunSpec) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(spec.WorkDir + spec.RunID))
+	return strconv.Itoa(100_000_000 + int(h.Sum32()%800_000_000))
 }
 
-const deaf = `trap '' TERM; (trap '' TERM; sh -c 'echo $$ > child; exec sleep 1000') & echo $$ > shell; wait`
+// alive says whether a process of this machine sleeps for n.
+func alive(t *testing.T, n string) bool {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no processes to be seen: %v", err)
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.HasSuffix(string(b), "\x00"+n+"\x00") {
+			return true
+		}
+	}
+	return false
+}
+
+// sleeping waits until it is, so that a test which looks for nothing cannot pass
+// because it looks in the wrong place.
+func sleeping(t *testing.T, s Subject, n string) {
+	t.Helper()
+	if !s.Hidden {
+		until(t, "it sleeps for "+n, func() bool { return alive(t, n) })
+	}
+}
 
 func killed(t *testing.T, s Subject) {
-	spec := s.Spec(deaf, 0)
+	spec := s.Spec("", 0)
+	n := doze(spec)
+	spec.Task.Run = `trap '' TERM; (trap '' TERM; sh -c 'echo up > child; exec sleep ` + n + `') & echo up > shell; wait`
 	x := s.New()
 	h := start(t, x, spec)
 	appears(t, s.file(spec, "child"))
 	appears(t, s.file(spec, "shell"))
+	sleeping(t, s, n)
 	const grace = 300 * time.Millisecond
 	began := time.Now()
 	stop(t, x, h, grace)
 	if took := time.Since(began); took < grace {
 		t.Errorf("killed after %v of a grace of %v", took, grace)
 	}
-	for _, f := range []string{"child", "shell"} {
-		if alive(t, s.file(spec, f)) {
-			t.Errorf("the %s lives", f)
-		}
+	if alive(t, n) {
+		t.Error("the child lives")
 	}
 	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped {
 		t.Fatalf("exit %+v", e)
@@ -160,22 +176,32 @@ func childOutlivesShell(t *testing.T, s Subject) {
 }
 
 func escapees(t *testing.T, s Subject) {
-	spec := s.Spec(`setsid sh -c 'trap "" TERM HUP; (setsid sh -c "echo \$\$ > daemon; exec env -i sleep 1000" &)' & sleep 1000`, 0)
+	spec := s.Spec("", 0)
+	n := doze(spec)
+	spec.Task.Run = `setsid sh -c 'trap "" TERM HUP; (setsid sh -c "echo up > daemon; exec env -i sleep ` + n + `" &)' & sleep 1000`
 	x := s.New()
 	h := start(t, x, spec)
 	appears(t, s.file(spec, "daemon"))
+	sleeping(t, s, n)
 	stop(t, x, h, 200*time.Millisecond)
-	if alive(t, s.file(spec, "daemon")) {
+	if alive(t, n) {
 		t.Fatal("a process in a session and an environment of its own lives")
 	}
 }
 
 func background(t *testing.T, s Subject) {
-	spec := s.Spec(`setsid sh -c 'echo $$ > daemon; exec sleep 1000' & while [ ! -s daemon ]; do sleep 0.01; done; exit 4`, 0)
+	spec := s.Spec("", 0)
+	n := doze(spec)
+	spec.Task.Run = `setsid sh -c 'echo up > daemon; exec sleep ` + n + `' & while [ ! -e go ]; do sleep 0.01; done; exit 4`
 	x := s.New()
-	e := wait(t, x, start(t, x, spec))
-	if e.Code != 4 || alive(t, s.file(spec, "daemon")) {
-		t.Fatalf("exit %+v, daemon alive: %v", e, alive(t, s.file(spec, "daemon")))
+	h := start(t, x, spec)
+	appears(t, s.file(spec, "daemon"))
+	sleeping(t, s, n)
+	if err := os.WriteFile(s.file(spec, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, x, h); e.Code != 4 || alive(t, n) {
+		t.Fatalf("exit %+v, daemon alive: %v", e, alive(t, n))
 	}
 }
 

@@ -94,6 +94,16 @@ func descendants(pid int) []int {
 // found when their keeper is dead and nothing else leads to them.
 func marker(dir string) string { return "SLUICE_RUN_DIR=" + dir }
 
+// environOf returns the environment that a process was started with; nil without
+// an error where the system does not show it.
+func environOf(pid int) ([]string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), nil
+}
+
 // left returns the processes of a run whose keeper is dead.
 func left(dir string, k keeper) []int {
 	seen := map[int]bool{}

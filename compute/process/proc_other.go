@@ -23,6 +23,8 @@ func jobSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: tru
 func adopt() error                     { return nil }
 func marker(dir string) string         { return "SLUICE_RUN_DIR=" + dir }
 
+func environOf(int) ([]string, error) { return nil, nil }
+
 func startOf(pid int) (string, error) {
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil {

@@ -47,6 +47,8 @@ type Config struct {
 	NoCgroup bool
 	// CgroupRoot is where the cgroups are mounted, default /sys/fs/cgroup.
 	CgroupRoot string
+	// GPUs of this machine; nil: it has none.
+	GPUs GPUs
 }
 
 // Executor is a compute.Executor. Its time is wall time.
@@ -57,7 +59,10 @@ type Executor struct {
 	runs map[string]*watch
 }
 
-var _ compute.Executor = (*Executor)(nil)
+var (
+	_ compute.Executor = (*Executor)(nil)
+	_ compute.Execer   = (*Executor)(nil)
+)
 
 // watch waits for the end of one run.
 type watch struct {
@@ -114,10 +119,16 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 	if exists(dir, keeperFile) || exists(dir, exitFile) {
 		return h, nil // it ran; Wait tells how it ended
 	}
-	if err := writeSpec(dir, spec, x.cfg); err != nil {
+	if spec, err = x.takeGPUs(ctx, dir, spec); err != nil {
 		return "", fmt.Errorf("start %s: %w", spec.RunID, err)
 	}
-	return h, x.keep(ctx, dir, spec.RunID, lock)
+	if err := writeSpec(dir, spec, x.cfg); err != nil {
+		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.leaveGPUs(dir, time.Now())))
+	}
+	if err := x.keep(ctx, dir, spec, lock); err != nil {
+		return h, errors.Join(err, x.leaveGPUs(dir, time.Now()))
+	}
+	return h, nil
 }
 
 // take gets the lock of a run, or says that a keeper holds it. Another Start, or
@@ -145,7 +156,14 @@ func take(ctx context.Context, dir string, lock *os.File) (held bool, err error)
 
 // keep starts the keeper with the lock and waits until it says that the job
 // runs.
-func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) error {
+func (x *Executor) keep(ctx context.Context, dir string, spec compute.RunSpec, lock *os.File) error {
+	runID := spec.RunID
+	secrets, tell, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", runID, err)
+	}
+	defer secrets.Close()
+	defer tell.Close()
 	said, say, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -162,7 +180,7 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GOMAXPROCS=2"}
 	cmd.Stdout, cmd.Stderr = trace, trace
-	cmd.ExtraFiles = []*os.File{lock, say} // fd 3 and 4 there
+	cmd.ExtraFiles = []*os.File{lock, say, secrets} // fd 3 to 5 there
 	cmd.SysProcAttr = newSession()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", runID, err)
@@ -170,6 +188,18 @@ func (x *Executor) keep(ctx context.Context, dir, runID string, lock *os.File) e
 	go func() { _ = cmd.Wait() }() // only so that it leaves no zombie; its lock tells of its end
 	_ = say.Close()
 	_ = lock.Close()
+	_ = secrets.Close()
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for _, kv := range spec.Secrets {
+			if _, err := tell.WriteString(kv + "\x00"); err != nil {
+				return // it says itself why it did not read them
+			}
+		}
+		_ = tell.Close()
+	}()
+	defer func() { _ = tell.Close(); <-told }()
 	answer := make(chan string, 1)
 	go func() {
 		b, _ := io.ReadAll(io.LimitReader(said, 4096))
@@ -232,7 +262,10 @@ func (x *Executor) watch(dir string) *watch {
 	w := &watch{done: make(chan struct{})}
 	x.runs[dir] = w
 	go func() {
-		w.exit, w.err = awaitEnd(dir)
+		if w.exit, w.err = awaitEnd(dir); w.err == nil {
+			_ = x.leaveGPUs(dir, w.exit.At) // tried again before the next run
+			x.addGPUs(dir, &w.exit.Used)
+		}
 		x.mu.Lock()
 		delete(x.runs, dir)
 		x.mu.Unlock()
@@ -338,6 +371,7 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, error) {
 	dir := string(h)
 	if e, err := readExit(dir); err == nil {
+		x.addGPUs(dir, &e.Used)
 		return e.Used, nil
 	}
 	k, err := readKeeper(dir)
@@ -351,5 +385,6 @@ func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, er
 	}
 	u := k.group().usage(k.Pid)
 	u.Seconds = max(0, time.Since(k.StartedAt).Seconds())
+	x.addGPUs(dir, &u)
 	return u, nil
 }

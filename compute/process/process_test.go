@@ -11,6 +11,7 @@ import (
 	"sluice/compute"
 	"sluice/compute/executortest"
 	"sluice/compute/process"
+	"sluice/device/gpu/gputest"
 )
 
 // The test binary is also the keeper of the runs and, in one test, the server.
@@ -22,11 +23,17 @@ func TestMain(m *testing.M) {
 		serve(os.Args[2])
 		os.Exit(1)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "serve-gpus" {
+		serveGPUs(os.Args[2])
+		os.Exit(1)
+	}
 	if len(os.Args) == 3 && os.Args[1] == "eat" {
 		eat(os.Args[2])
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	gputest.Clean()
+	os.Exit(code)
 }
 
 func newExecutor(t *testing.T, cfg process.Config) *process.Executor {

@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sluice"
 	"sluice/compute"
 )
 
@@ -25,6 +27,7 @@ const (
 	traceFile  = "keeper.log"  // what the keeper itself has to say
 	setupFile  = "setup.sh"
 	runFile    = "run.sh"
+	hookFile   = "hook.sh" // runs before a stop's signal
 )
 
 // started is what the keeper says when the job runs.
@@ -43,6 +46,8 @@ type shimSpec struct {
 	CPUs      float64  `json:"cpus"`
 	Memory    int64    `json:"memory"`
 	Cgroups   string   `json:"cgroups"` // where they are mounted; empty: none
+	Signal    string   `json:"signal"`  // that asks for the end, such as SIGTERM
+	Hook      bool     `json:"hook"`
 }
 
 // stopRequest is the content of stopFile.
@@ -88,6 +93,11 @@ func writeSpec(dir string, spec compute.RunSpec, cfg Config) error {
 	if cfg.NoCgroup {
 		s.Cgroups = ""
 	}
+	var err error
+	if s.Signal, err = interruptSignal(spec.Interrupt.Signal); err != nil {
+		return err
+	}
+	s.Hook = spec.Interrupt.Hook != ""
 	if s.Log == "" {
 		s.Log = filepath.Join(dir, "log")
 	}
@@ -96,13 +106,25 @@ func writeSpec(dir string, spec compute.RunSpec, cfg Config) error {
 	}
 	if spec.Task != nil {
 		s.Setup = spec.Task.Setup != ""
-		for name, text := range map[string]string{setupFile: spec.Task.Setup, runFile: spec.Task.Run} {
+		for name, text := range map[string]string{setupFile: spec.Task.Setup, runFile: spec.Task.Run, hookFile: spec.Interrupt.Hook} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				return fmt.Errorf("write the script: %w", err)
 			}
 		}
 	}
 	return writeJSON(dir, specFile, s)
+}
+
+// interruptSignal is the full name of the signal that a task wants: USR1 is SIGUSR1.
+func interruptSignal(s string) (string, error) {
+	name := "SIG" + strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	if s == "" {
+		return "SIGTERM", nil
+	}
+	if name == "SIGKILL" || name == "SIGSTOP" || unix.SignalNum(name) == 0 {
+		return "", sluice.Errorf(sluice.Invalid, "for example TERM, INT or USR1", "%q is no signal that a job can handle", s)
+	}
+	return name, nil
 }
 
 func openLock(dir string) (*os.File, error) {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,6 +32,7 @@ func Shim(dir string) int {
 	runtime.LockOSThread()
 	unix.CloseOnExec(lockFD)
 	unix.CloseOnExec(sayFD)
+	unix.CloseOnExec(secretFD)
 	say := os.NewFile(sayFD, "say")
 	if say == nil {
 		fmt.Fprintln(os.Stderr, "exec-shim is run by sluice itself")
@@ -49,6 +51,9 @@ func Shim(dir string) int {
 const (
 	lockFD = 3
 	sayFD  = 4
+	// secretFD is a pipe with the secrets, each with a 0 byte after it: they are
+	// in no file, no argument, and no environment but the job's.
+	secretFD = 5
 )
 
 type shim struct {
@@ -59,9 +64,11 @@ type shim struct {
 	record *os.File // where the exit status will be written
 	log    *boundedLog
 	cg     *cgroup
+	secret []string
 
 	mu       sync.Mutex
 	main     int // pid of the script that runs, 0 between scripts
+	hook     int // pid of the hook, 0 when none runs
 	stopped  bool
 	deadline *time.Timer
 	once     sync.Once
@@ -70,6 +77,9 @@ type shim struct {
 
 func (s *shim) run() error {
 	if err := readJSON(s.dir, specFile, &s.spec); err != nil {
+		return err
+	}
+	if err := s.readSecrets(); err != nil {
 		return err
 	}
 	start, err := startOf(os.Getpid())
@@ -100,6 +110,7 @@ func (s *shim) run() error {
 		return err
 	}
 	go func() {
+		runtime.LockOSThread() // a hook is to die with the thread that forked it: this one stays
 		for range stops {
 			s.stop()
 		}
@@ -146,7 +157,7 @@ func (s *shim) scripts() compute.Exit {
 // script runs one of the two scripts and reaps until it has ended. What it
 // leaves in the background goes on.
 func (s *shim) script(name string) compute.Exit {
-	pid, err := s.fork(name)
+	pid, err := s.start(name)
 	if err != nil {
 		_, _ = fmt.Fprintln(s.say, err)
 		return compute.Exit{Code: 127, Why: err.Error()}
@@ -166,6 +177,7 @@ func (s *shim) script(name string) compute.Exit {
 			return compute.Exit{Code: -1, Why: err.Error()}
 		}
 		if got != pid {
+			s.reaped(got, ws)
 			continue
 		}
 		s.mu.Lock()
@@ -179,8 +191,26 @@ func (s *shim) script(name string) compute.Exit {
 	}
 }
 
+// start starts one of the two scripts, unless a stop came first.
+func (s *shim) start(name string) (pid int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return 0, nil
+	}
+	if pid, err = s.fork(name); err != nil {
+		return pid, err
+	}
+	s.main = pid
+	if s.keeper.JobStart, err = startOf(pid); err == nil {
+		s.keeper.Job = pid
+		_ = writeJSON(s.dir, keeperFile, s.keeper) // it helps to find the job, should we die
+	}
+	return pid, nil
+}
+
 // fork starts a script in a session of its own, in the cgroup from its first
-// instruction on, unless a stop came first.
+// instruction on. Callers hold mu.
 func (s *shim) fork(name string) (pid int, err error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -200,12 +230,7 @@ func (s *shim) fork(name string) (pid int, err error) {
 	// A small shell waits at the gate until it is in its cgroup, then becomes
 	// the script's: whatever the script starts is in the cgroup too.
 	argv := []string{"sh", "-c", `read -r _ <&3; exec "$0" "$1" 3<&-`, shell, filepath.Join(s.dir, name)}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return 0, nil
-	}
-	env := append(append([]string{}, s.spec.Env...), marker(s.dir))
+	env := append(slices.Concat(s.spec.Env, s.secret), marker(s.dir))
 	out := s.log.writer().Fd()
 	pid, err = syscall.ForkExec("/bin/sh", argv, &syscall.ProcAttr{
 		Dir: s.spec.WorkDir, Env: env, Files: []uintptr{null.Fd(), out, out, gate.Fd()}, Sys: jobSession(),
@@ -216,19 +241,31 @@ func (s *shim) fork(name string) (pid int, err error) {
 	if err := s.cg.add(pid); err != nil {
 		s.log.note("not limited: %v", err)
 	}
-	s.main = pid
-	if s.keeper.JobStart, err = startOf(pid); err == nil {
-		s.keeper.Job = pid
-		_ = writeJSON(s.dir, keeperFile, s.keeper) // it helps to find the job, should we die
-	}
 	if _, err := open.Write([]byte("\n")); err != nil {
 		return pid, fmt.Errorf("run %s: %w", name, err)
 	}
 	return pid, nil
 }
 
-// stop forwards a SIGTERM to all of the job and starts its grace. Asked again,
-// it can only become shorter.
+// readSecrets takes the secrets from the pipe.
+func (s *shim) readSecrets() error {
+	f := os.NewFile(secretFD, "secrets")
+	b, err := io.ReadAll(io.LimitReader(f, 4<<20))
+	_ = f.Close()
+	if err != nil {
+		return fmt.Errorf("read the secrets: %w", err)
+	}
+	for kv := range strings.SplitSeq(string(b), "\x00") {
+		if kv != "" {
+			s.secret = append(s.secret, kv)
+		}
+	}
+	return nil
+}
+
+// stop asks all of the job to end and starts its grace: the hook runs where there
+// is one, then the signal goes out. Asked again, the grace can only become
+// shorter.
 func (s *shim) stop() {
 	grace := defaultGrace
 	var r stopRequest
@@ -244,17 +281,54 @@ func (s *shim) stop() {
 		return
 	}
 	s.stopped = true
+	s.deadline = time.AfterFunc(grace, s.killAll)
+	if grace <= 0 {
+		s.log.note("killed")
+		return
+	}
 	s.log.note("asked to stop, has %s", grace)
+	if s.spec.Hook && s.main != 0 {
+		s.log.note("interruption hook")
+		var err error
+		if s.hook, err = s.fork(hookFile); err == nil {
+			return // reaped signals when it has ended
+		}
+		s.hook = 0
+		s.log.note("%v", err)
+	}
+	s.signal()
+}
+
+// reaped is told of the end of whatever is no script.
+func (s *shim) reaped(pid int, ws unix.WaitStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pid != s.hook || pid == 0 {
+		return
+	}
+	s.hook = 0
+	if ws.ExitStatus() != 0 {
+		s.log.note("the hook ended with status %d", ws.ExitStatus())
+	}
+	s.signal()
+}
+
+// signal sends the task's signal, SIGTERM after a hook, to all of the job.
+// Callers hold mu.
+func (s *shim) signal() {
+	sig := unix.SignalNum(s.spec.Signal)
+	if s.spec.Hook || sig == 0 {
+		sig = unix.SIGTERM
+	}
 	if s.main != 0 {
-		_ = unix.Kill(-s.main, unix.SIGTERM)
+		_ = unix.Kill(-s.main, sig)
 		_ = unix.Kill(-s.main, unix.SIGCONT)
 	}
 	for _, p := range descendants(os.Getpid()) {
 		if g, err := unix.Getpgid(p); err == nil && g != s.main {
-			_ = unix.Kill(p, unix.SIGTERM)
+			_ = unix.Kill(p, sig)
 		}
 	}
-	s.deadline = time.AfterFunc(grace, s.killAll)
 }
 
 // killAll kills until nothing is left.
@@ -285,9 +359,12 @@ func (s *shim) drain(stopped bool) {
 		s.killAll()
 	}
 	for {
-		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		var ws unix.WaitStatus
+		got, err := unix.Wait4(-1, &ws, 0, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			break // ECHILD: as the adopter of all orphans we had every one of them
 		}
+		s.reaped(got, ws)
 	}
 	close(s.over)
 }

@@ -118,9 +118,9 @@ func (c *challenge) answer(method, uri, user, password, cnonce string, count uin
 	return b.String()
 }
 
-func quote(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(s)
-}
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "")
+
+func quote(s string) string { return quoted.Replace(s) }
 
 // Answer returns the Authorization header that answers the digest challenge of
 // a reply's headers, false where there is none that can be answered.

@@ -82,7 +82,11 @@ func read(t *testing.T, ctx context.Context, m device.Miner) sluice.Reading {
 
 func set(t *testing.T, ctx context.Context, m device.Miner, mode string, p device.Prior) {
 	t.Helper()
-	if o, err := m.Set(ctx, mode, p); err != nil || o != sluice.Accepted {
+	o, err := m.Set(ctx, mode, p)
+	if f, ok := m.(device.Finisher); ok {
+		f.Finish(ctx)
+	}
+	if err != nil || o != sluice.Accepted {
 		t.Fatalf("Set(%q) = %q, %v; want accepted", mode, o, err)
 	}
 }

@@ -33,6 +33,7 @@ var (
 	_ device.Miner    = (*Driver)(nil)
 	_ device.Profiler = (*Driver)(nil)
 	_ device.Reporter = (*Driver)(nil)
+	_ device.Finisher = (*Driver)(nil)
 )
 
 // New returns the driver of the dialect for the device at the address. A name

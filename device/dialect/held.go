@@ -13,7 +13,7 @@ import (
 type held struct {
 	limit   sluice.Watts // 0 for none
 	percent int          // 0 for none
-	full    float64      // W before the throttle
+	full    float64      // W before the throttle; after a sleep, the limit
 	since   float64      // uptime when it was set, s: an earlier one is a restart, which ends a throttle
 }
 
@@ -33,8 +33,11 @@ func (d *Driver) hold(t device.Target, e env) {
 		d.held.limit = t.Power
 	case t.Lane == device.LaneThrottle && t.Percent < 100 && len(m.Throttle) == 0:
 		d.held = held{percent: t.Percent, full: or(m.Power.number(e, power, 0)), since: or(m.Uptime.number(e, seconds, 0))}
-		if was.percent > 0 {
+		switch {
+		case was.percent > 0:
 			d.held.full = was.full
+		case anyHolds(m.Sleeping, e): // what it drew asleep says nothing, and its uptime begins anew
+			d.held.full, d.held.since = or(m.PowerLimit.number(e, power, 0)), 0
 		}
 	}
 }

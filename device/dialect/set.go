@@ -36,6 +36,13 @@ func (d *Driver) Set(ctx context.Context, mode string, p device.Prior) (sluice.O
 	return d.write(ctx, func(ctx context.Context) error { return d.apply(ctx, t, was) })
 }
 
+// Finish ends what the Go hook of the dialect has left open.
+func (d *Driver) Finish(ctx context.Context) {
+	if f, ok := d.hook.(device.Finisher); ok {
+		f.Finish(ctx)
+	}
+}
+
 // Reboot restarts the device's computer.
 func (d *Driver) Reboot(ctx context.Context) (sluice.Outcome, error) {
 	return d.write(ctx, func(ctx context.Context) error { return d.simple(ctx, "reboot", nil) })
@@ -296,8 +303,10 @@ func (d *Driver) changes(ctx context.Context, t device.Target, was prior, e env)
 	if percent == 0 && held > 0 && t.Lane != device.LanePower {
 		percent = 100 // what is asked for is the whole of it
 	}
-	// Firmware that does not tell its throttle may have one; asleep it has none.
-	if t.Lane == device.LaneWake && percent == 0 && len(m.Throttle) == 0 && !anyHolds(m.Sleeping, e) {
+	// Firmware that does not tell its throttle may have one, which a profile that it has
+	// already would leave in place; asleep it has none.
+	whole := t.Lane == device.LaneWake || (t.Lane == device.LaneProfile && len(out) == 0)
+	if whole && percent == 0 && len(m.Throttle) == 0 && !anyHolds(m.Sleeping, e) {
 		percent = 100
 	}
 	if percent > 0 && percent != held && (percent != 100 || held > 0 || len(m.Throttle) == 0) && can("throttle") {

@@ -192,6 +192,9 @@ func (vs values) numbers(e env, q quantity, hint float64) []float64 {
 func (v value) numbers(e env, q quantity, hint float64) []float64 {
 	raw := v.raw(e)
 	if v.Of == "count" {
+		if len(raw) == 0 {
+			return nil // what is not told is not known, and not none
+		}
 		return []float64{float64(len(raw))}
 	}
 	us := v.Units

@@ -226,6 +226,11 @@ func TestWhatsminerLanes(t *testing.T) {
 			check("normal", 3276)
 			set(t, d, "70%", p)
 			check("70%", 2293)
+			set(t, d, "normal", p) // which it is in: the throttle alone is lifted
+			check("normal", 3276)
+			set(t, d, sluice.ModeSleep, p)
+			set(t, d, "70%", p)
+			check("70%", 2293)
 			set(t, d, "50%", p)
 			check("50%", 1638)
 			set(t, d, sluice.ModeMine, p)

@@ -91,6 +91,9 @@ func (l *link) do(ctx context.Context, r *request, e env, vars map[string]any, w
 	if err := ctx.Err(); err != nil {
 		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "asking " + l.addr.String(), Cause: err}
 	}
+	if r.Via == "" && r.Command != "" {
+		return l.command(ctx, r, e, vars)
+	}
 	b, err := l.send(ctx, r, e, vars, write)
 	if r.Else != nil && missing(err) {
 		return l.do(ctx, r.Else, e, vars, write)
@@ -103,7 +106,7 @@ func (l *link) do(ctx context.Context, r *request, e env, vars map[string]any, w
 	}
 	v, err := parse(b)
 	if err != nil {
-		if write && len(bytes.TrimSpace(b)) == 0 && r.Command == "" {
+		if write && len(bytes.TrimSpace(b)) == 0 && r.Via == "" {
 			return nil, nil // a good status without a body is a yes
 		}
 		return nil, &sluice.Error{Kind: sluice.Unavailable, Msg: "the reply of " + l.addr.String() + " to " + r.name(), Cause: err}
@@ -127,30 +130,30 @@ func (r *request) name() string {
 	return r.Command
 }
 
+// unknown is the error of a request that cannot be filled in.
+func (l *link) unknown(r *request) error {
+	return sluice.Errorf(sluice.Unavailable, "", "asking %s for %s: a value that the request needs is not known", l.addr, r.name())
+}
+
 func (l *link) send(ctx context.Context, r *request, e env, vars map[string]any, write bool) ([]byte, error) {
-	missing := func() error {
-		return &sluice.Error{Kind: sluice.Unavailable, Msg: "asking " + l.addr.String() + " for " + r.name() + ": a value that the request needs is not known"}
-	}
 	var body any
 	if r.Body != nil {
 		var ok bool
 		if body, ok = expandTree(r.Body, e, vars); !ok {
-			return nil, missing()
+			return nil, l.unknown(r)
 		}
 	}
-	param, ok := expand(r.Parameter, e, vars)
-	if !ok {
-		return nil, missing()
-	}
 	if r.Via != "" {
+		param, ok := expand(r.Parameter, e, vars)
+		if !ok {
+			return nil, l.unknown(r)
+		}
 		return l.special[r.Via].Call(ctx, Request{r.Command, param, body, write})
 	}
 	method, path := r.method()
-	if path == "" {
-		return l.command(ctx, r, param)
-	}
-	if path, ok = expandPath(path, e, vars); !ok {
-		return nil, missing()
+	path, ok := expandPath(path, e, vars)
+	if !ok {
+		return nil, l.unknown(r)
 	}
 	var b []byte
 	if body != nil {
@@ -162,14 +165,25 @@ func (l *link) send(ctx context.Context, r *request, e env, vars map[string]any,
 	return l.web.do(ctx, method, path, b, write)
 }
 
-// command asks the cgminer API. The reply is parsed there for its refusal, and
-// handed on as JSON.
-func (l *link) command(ctx context.Context, r *request, param string) ([]byte, error) {
+// command asks the cgminer API.
+func (l *link) command(ctx context.Context, r *request, e env, vars map[string]any) (any, error) {
+	param, ok := expand(r.Parameter, e, vars)
+	if !ok {
+		return nil, l.unknown(r)
+	}
 	reply, err := l.api.Call(ctx, cgminer.Request{Command: r.Command, Parameter: param, NewAPI: r.NewAPI})
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(reply)
+	switch v := any(map[string]any(reply)); r.Form {
+	case "brackets":
+		return brackets(v, 0), nil
+	case "text":
+		b, err := json.Marshal(v)
+		return string(b), err
+	default:
+		return v, nil
+	}
 }
 
 // parse reads JSON of any form and mends the quirks that are known of

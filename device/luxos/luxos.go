@@ -21,11 +21,15 @@ import (
 type Miner struct {
 	api  cgminer.Client
 	turn chan struct{} // held by the one writer: the machine has one session
+	// The session that is open, "" for none, and when it was used. The turn guards them.
+	open string
+	used time.Time
 }
 
 var (
 	_ device.Miner    = (*Miner)(nil)
 	_ device.Profiler = (*Miner)(nil)
+	_ device.Finisher = (*Miner)(nil)
 )
 
 // New returns the driver for the machine at the address; only Host and APIPort

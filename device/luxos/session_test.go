@@ -28,6 +28,9 @@ type far struct {
 	asked  []string
 	answer map[string]string // command → reply
 	busy   int               // logons that are refused first
+	// forgets: the machine restarts after so many acts, and knows the session no more.
+	forgets int
+	acts    int
 }
 
 const okay = `{"STATUS":[{"STATUS":"S","Msg":"ok"}],"id":1}`
@@ -39,6 +42,11 @@ func (f *far) reply(command, parameter string) []byte {
 	if command == "logon" && f.busy != 0 {
 		f.busy--
 		return []byte(`{"STATUS":[{"STATUS":"E","Code":402,"Msg":"Another session is active"}],"id":1}`)
+	}
+	if command == "curtail" {
+		if f.acts++; f.forgets > 0 && f.acts == f.forgets+1 {
+			return []byte(`{"STATUS":[{"STATUS":"E","Code":319,"Msg":"Invalid session id"}],"id":1}`)
+		}
 	}
 	if r, ok := f.answer[command]; ok {
 		return []byte(r)
@@ -69,7 +77,7 @@ func TestSessionIsWaitedFor(t *testing.T) {
 	if o, err := f.miner(t).Set(within(t, 10*time.Second), sluice.ModeSleep, nil); o != sluice.Accepted {
 		t.Errorf("Set = %q, %v", o, err)
 	}
-	want := []string{"logon", "logon", "logon", "curtail s1,sleep", "logoff s1"}
+	want := []string{"logon", "logon", "logon", "curtail s1,sleep"}
 	if got := f.log(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked %q\nwant  %q", got, want)
 	}
@@ -84,6 +92,33 @@ func TestSessionThatStaysBusy(t *testing.T) {
 	}
 }
 
+// TestUsesItsSessionAgain: what follows before Finish needs no second one, and what
+// the machine has forgotten meanwhile is opened again.
+func TestUsesItsSessionAgain(t *testing.T) {
+	f := &far{answer: map[string]string{"config": config("Sleep", "default")}}
+	m := f.miner(t)
+	for _, mode := range []string{sluice.ModeSleep, sluice.ModeMine} {
+		if o, err := m.Set(within(t, 5*time.Second), mode, nil); o != sluice.Accepted {
+			t.Errorf("Set = %q, %v", o, err)
+		}
+	}
+	m.Finish(within(t, 5*time.Second))
+	m.Finish(within(t, 5*time.Second)) // there is nothing left
+	if got := strings.Join(f.log(), ";"); got != "logon;curtail s1,sleep;config;curtail s1,wakeup;logoff s1" {
+		t.Errorf("asked %s", got)
+	}
+	f = &far{forgets: 1}
+	m = f.miner(t)
+	for range 2 {
+		if o, err := m.Set(within(t, 5*time.Second), sluice.ModeSleep, nil); o != sluice.Accepted {
+			t.Errorf("Set = %q, %v", o, err)
+		}
+	}
+	if got := strings.Join(f.log(), ";"); got != "logon;curtail s1,sleep;curtail s1,sleep;logon;curtail s1,sleep" {
+		t.Errorf("asked %s", got)
+	}
+}
+
 // TestAlwaysLogsOff: a session left open would lock everybody out.
 func TestAlwaysLogsOff(t *testing.T) {
 	for name, curtail := range map[string]string{
@@ -94,9 +129,11 @@ func TestAlwaysLogsOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &far{answer: map[string]string{"curtail": curtail, "config": config("None", "default")}}
-			_, _ = f.miner(t).Set(within(t, 5*time.Second), sluice.ModeSleep, nil)
+			m := f.miner(t)
+			_, _ = m.Set(within(t, 5*time.Second), sluice.ModeSleep, nil)
+			m.Finish(within(t, 5*time.Second))
 			got := strings.Join(f.log(), ";")
-			if !strings.Contains(got, "logon;curtail s1,sleep;logoff s1") {
+			if !strings.HasPrefix(got, "logon;curtail s1,sleep;") || strings.Count(got, "logoff s1") != 1 {
 				t.Errorf("asked %s", got)
 			}
 		})
@@ -114,6 +151,7 @@ func TestAlwaysLogsOff(t *testing.T) {
 		if o, err := m.Set(ctx, sluice.ModeSleep, nil); o != sluice.Unknown && err == nil {
 			t.Errorf("Set = %q, %v", o, err)
 		}
+		m.Finish(ctx)
 		if got := strings.Join(f.log(), ";"); !strings.Contains(got, "logoff s1") {
 			t.Errorf("asked %s", got)
 		}
@@ -135,6 +173,7 @@ func TestSessionOfACallThatWasGivenUp(t *testing.T) {
 	if o, err := m.Set(ctx, sluice.ModeSleep, nil); o != sluice.Unknown || err == nil {
 		t.Errorf("Set = %q, %v", o, err)
 	}
+	m.Finish(ctx)
 	if got := strings.Join(f.log(), ";"); got != "logon;logoff s1" {
 		t.Errorf("asked %s", got)
 	}
@@ -156,7 +195,7 @@ func TestWakesAtTheLowerProfile(t *testing.T) {
 	if o, err := f.miner(t).Set(within(t, 5*time.Second), "290MHz", nil); o != sluice.Accepted {
 		t.Errorf("Set = %q, %v", o, err)
 	}
-	want := []string{"config", "logon", "profileset s1,290MHz", "curtail s1,wakeup", "logoff s1"}
+	want := []string{"config", "logon", "profileset s1,290MHz", "curtail s1,wakeup"}
 	if got := f.log(); !reflect.DeepEqual(got, want) {
 		t.Errorf("asked %q\nwant  %q", got, want)
 	}

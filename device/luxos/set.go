@@ -20,6 +20,10 @@ const DefaultTimeout = 30 * time.Second
 // left open would lock everybody out until it expires.
 const logoffGrace = 2 * time.Second
 
+// sessionLife is for how long an open session is used again. The firmware ends one
+// that nobody uses after a minute.
+const sessionLife = 30 * time.Second
+
 // sessionPoll is how often a busy machine is asked again for a session.
 const sessionPoll = 250 * time.Millisecond
 
@@ -128,19 +132,44 @@ func (m *Miner) profile(ctx context.Context, session, name string) error {
 	return err
 }
 
-// session runs f with a session and always logs off.
+// session runs f with a session: with the one that an earlier Set has left open, or
+// with a new one. It stays open until Finish. The caller has the turn.
 func (m *Miner) session(ctx context.Context, f func(session string) error) error {
+	if m.open != "" && time.Since(m.used) < sessionLife {
+		id := m.open
+		m.used = time.Now()
+		if err := f(id); !busy(err) {
+			return err
+		}
+		m.open = "" // the machine has restarted, or somebody has ended it
+	}
 	id, err := m.logon(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoffGrace)
-		defer cancel()
-		// The act is done or not, whatever becomes of the session: it expires.
-		_, _ = m.api.Call(end, cgminer.Request{Command: "logoff", Parameter: id})
-	}()
+	m.open, m.used = id, time.Now()
 	return f(id)
+}
+
+// Finish closes the session that Set has left open. It is no part of the act: a
+// connection more before the proof would make an order to thousands of machines a
+// quarter slower. It goes on for a moment after the end of the context, since an open
+// session keeps everybody else out.
+func (m *Miner) Finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoffGrace)
+	defer cancel()
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done(): // a later Set is at work; it is followed by a Finish too
+		return
+	}
+	if m.open == "" {
+		return
+	}
+	// The act is done or not, whatever becomes of the session: it expires.
+	_, _ = m.api.Call(ctx, cgminer.Request{Command: "logoff", Parameter: m.open})
+	m.open = ""
 }
 
 // logon gets a session. Another's session is waited for until the deadline.

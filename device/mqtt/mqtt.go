@@ -38,7 +38,6 @@ type Value struct {
 	o     Options
 	path  []string
 	scale float64
-	conn  *broker.Conn
 	topic *broker.Topic
 }
 
@@ -79,7 +78,7 @@ func New(c *broker.Conn, o Options) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Value{o: o, path: path, scale: f * o.Scale, conn: c, topic: t}, nil
+	return &Value{o: o, path: path, scale: f * o.Scale, topic: t}, nil
 }
 
 // Read returns the newest value as the power that flows into a node. A message
@@ -113,8 +112,8 @@ func (v *Value) newest(ctx context.Context) (x float64, age time.Duration, err e
 	age = v.o.Now().Sub(m.At)
 	switch {
 	case !ok, m.Retained, age > v.o.MaxAge:
-		// Without a connection the age says less than why there is none.
-		if err := v.conn.Err(); err != nil {
+		// Where nothing can be heard the age says less than why.
+		if err := v.topic.Err(); err != nil {
 			return 0, 0, v.fail(err)
 		}
 		if ok && !m.Retained {

@@ -45,8 +45,8 @@ type Options struct {
 
 // Source is one topic of orders.
 type Source struct {
-	o    Options
-	conn *broker.Conn
+	o     Options
+	topic *broker.Topic
 
 	mu     sync.Mutex
 	orders []feed.Order
@@ -59,8 +59,9 @@ func New(c *broker.Conn, o Options) (*Source, error) {
 	if o.Hold <= 0 {
 		o.Hold = DefaultHold
 	}
-	s := &Source{o: o, conn: c}
-	if _, err := c.Watch(o.Topic, s.take); err != nil {
+	s := &Source{o: o}
+	var err error
+	if s.topic, err = c.Watch(o.Topic, s.take); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -89,7 +90,7 @@ func (s *Source) FetchOrders(ctx context.Context, now time.Time) ([]feed.Order, 
 		}
 		out = append(out, o)
 	}
-	return out, errors.Join(s.conn.Err(), s.err)
+	return out, errors.Join(s.topic.Err(), s.err)
 }
 
 // take takes in a message. One that cannot be read changes nothing: what was

@@ -149,7 +149,7 @@ export interface Machine {
   gpus_busy?: number
   pin?: Pin
   asleep_by_sluice: boolean
-  seen_at: string
+  seen_at?: string
   error?: string
 }
 
@@ -295,6 +295,21 @@ export interface Job {
   billed_micro_usd: number
   checkpoint_at?: string
   power_w: number
+  nodes?: number
+  hosts?: List<string>
+  held?: string
+  array?: string
+  array_index?: number
+  notice_seconds?: number
+  unsaved_seconds?: number
+  loss_seconds?: number
+  energy_wh?: number
+  energy_estimated?: boolean
+  cpu_seconds?: number
+  power_share?: number
+  isolation?: string
+  cuts?: number
+  credit_micro_usd?: number
 }
 
 export interface Page<T> {

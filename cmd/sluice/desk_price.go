@@ -1,0 +1,135 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"sluice/compute"
+	"sluice/compute/jobfile"
+	"sluice/server"
+)
+
+// parse reads a job file for this site.
+func (d jobDesk) parse(s server.Submission) (*compute.Task, error) {
+	place := &jobfile.Site{Name: d.r.parts.options.Name}
+	for _, h := range d.r.parts.hosts {
+		if h.Region != "" && !slices.Contains(place.Regions, h.Region) {
+			place.Regions = append(place.Regions, h.Region)
+		}
+		if h.GPUModel != "" && !slices.Contains(place.GPUs, h.GPUModel) {
+			place.GPUs = append(place.GPUs, h.GPUModel)
+		}
+	}
+	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: cmp.Or(s.File, "task.yaml"), Env: s.Env, Secrets: s.Secrets, Site: place})
+	if err != nil {
+		return nil, err
+	}
+	if s.Name != "" {
+		task.Name = s.Name
+	}
+	if s.Limit > 0 {
+		task.TimeLimit = s.Limit
+	}
+	return task, nil
+}
+
+// Check resolves a job file and prices each of its choices.
+func (d jobDesk) Check(ctx context.Context, s server.Submission) (server.JobCheck, error) {
+	owner, err := tenantOf(ctx, s)
+	if err != nil {
+		return server.JobCheck{}, err
+	}
+	task, err := d.parse(s)
+	if err != nil {
+		return server.JobCheck{}, err
+	}
+	return d.price(task, s, owner).JobCheck, nil
+}
+
+// priced is what a job file asks for, with what each choice costs here.
+type priced struct{ server.JobCheck }
+
+func (d jobDesk) price(task *compute.Task, s server.Submission, owner string) priced {
+	c := server.CheckOf(task, s.Expect)
+	c.Priced = true
+	for i, f := range d.r.jobs.Fits(d.request(task, s, owner)) {
+		ch := &c.Choices[i]
+		ch.Units = unitsOf(ch.Resources)
+		if f.Err != nil {
+			ch.Why = f.Err.Error()
+			if f.Choices = d.virtually(task, s, owner, ch.Resources); len(f.Choices) == 0 {
+				continue
+			}
+		}
+		best := f.Choices[0]
+		ch.Class, ch.Units, ch.Fits = best.Class, best.UnitsPerNode, f.Err == nil
+		c.Price(i, best.RateUSDHour*float64(best.UnitsPerNode))
+		if most := ch.Resources.MaxUSDPerHour; ch.Fits && most > 0 && ch.USDPerHour > most {
+			ch.Fits, ch.Why = false, fmt.Sprintf("it costs %s $/h, and max_hourly_cost is %s", figure(ch.USDPerHour, 2), figure(most, 2))
+		}
+	}
+	return priced{c}
+}
+
+// virtually is where an alternative could run if virtual hosts were real ones: for
+// its price.
+func (d jobDesk) virtually(task *compute.Task, s server.Submission, owner string, r compute.Resources) []compute.Choice {
+	t := *task
+	t.Resources, t.Choices = r, nil
+	req := d.request(&t, s, owner)
+	req.Real = false
+	if f := d.r.jobs.Fits(req); len(f) == 1 && f[0].Err == nil {
+		return f[0].Choices
+	}
+	return nil
+}
+
+// unitsOf is what a node of the job holds of its host: GPUs, or CPU slots.
+func unitsOf(r compute.Resources) int { return cmp.Or(r.GPUs, max(1, int(math.Ceil(r.CPUs)))) }
+
+// fits returns the choices that can run here, and why where none can.
+func (p priced) fits() ([]server.JobChoice, error) {
+	var out []server.JobChoice
+	var why []string
+	for _, ch := range p.Choices {
+		if ch.Fits {
+			out = append(out, ch)
+			continue
+		}
+		text := ch.Why
+		if len(p.Choices) > 1 {
+			text = needsOf(ch.Resources) + ": " + text
+		}
+		why = append(why, text)
+	}
+	if len(out) == 0 {
+		return nil, errors.New(strings.Join(why, "; "))
+	}
+	return out, nil
+}
+
+// mend says how a task that fits nowhere could.
+func (d jobDesk) mend(t *compute.Task) string {
+	gpus, virtual, anyReal := false, false, false
+	for _, h := range d.r.parts.hosts {
+		gpus = gpus || h.Real && h.GPUModel != ""
+		anyReal = anyReal || h.Real
+		virtual = virtual || !h.Real
+	}
+	hint := "sluice job check shows what each choice lacks"
+	switch {
+	case !anyReal && !virtual:
+		return "add one under hosts: in sluice.yaml"
+	case t.Resources.GPUs > 0 && !gpus:
+		hint = "take resources.accelerators out of the task to run it on this machine's CPUs"
+		if virtual {
+			hint = "the demo's GPU hosts are virtual and run no real process; " + hint
+		}
+	}
+	return hint
+}

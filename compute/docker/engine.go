@@ -1,0 +1,212 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"sluice"
+	"sluice/compute"
+)
+
+// apiVersion is the oldest that all we use is in, and what Podman 4 speaks.
+const apiVersion = "1.41"
+
+// callTimeout is how long the engine may take for one call; images are loaded
+// and containers made under a load that we do not control.
+const callTimeout = 60 * time.Second
+
+// engine is one container engine, and what it said of itself.
+type engine struct {
+	socket   string
+	cli      *client.Client
+	http     *http.Client // for what only Podman's own API has
+	podman   bool
+	root     bool   // it runs as root
+	base     int    // first host id of its containers; 0: they are made by the run's own map, or by the engine's user
+	mapped   bool   // containers have a user namespace
+	runtime  string // by default
+	runtimes []string
+}
+
+// engine returns the engine for the isolation. Its answer is kept.
+func (x *Executor) engine(ctx context.Context, i compute.Isolation) (*engine, error) {
+	socket := x.cfg.Socket
+	if i == compute.IsolationSandbox {
+		socket = x.cfg.SandboxSocket
+	}
+	x.mu.Lock()
+	e := x.engines[socket]
+	x.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	e, err := dial(ctx, socket)
+	if err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if known := x.engines[socket]; known != nil {
+		_ = e.cli.Close()
+		return known, nil
+	}
+	x.engines[socket] = e
+	return e, nil
+}
+
+func dial(ctx context.Context, socket string) (*engine, error) {
+	cli, err := client.New(client.WithHost("unix://"+socket), client.WithAPIVersion(apiVersion))
+	if err != nil {
+		return nil, fmt.Errorf("container engine at %s: %w", socket, err)
+	}
+	e := &engine{socket: socket, cli: cli, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	v, err := cli.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return nil, e.failed(err)
+	}
+	for _, c := range v.Components {
+		e.podman = e.podman || strings.Contains(c.Name, "Podman")
+	}
+	info, err := cli.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return nil, e.failed(err)
+	}
+	e.runtime = info.Info.DefaultRuntime
+	for name := range info.Info.Runtimes {
+		e.runtimes = append(e.runtimes, name)
+	}
+	e.root = true
+	for _, o := range info.Info.SecurityOptions {
+		switch {
+		case strings.HasPrefix(o, "name=rootless"):
+			e.root, e.mapped = false, true
+		case strings.HasPrefix(o, "name=userns"):
+			// Docker with userns-remap: its data folder is named after the map.
+			uid, _, ok := strings.Cut(filepath.Base(info.Info.DockerRootDir), ".")
+			if n, err := strconv.Atoi(uid); ok && err == nil {
+				e.base, e.mapped = n, true
+			}
+		}
+	}
+	if e.podman && e.root {
+		e.mapped = true // each run's own
+	}
+	return e, nil
+}
+
+// failed says what an error of the engine means for a person.
+func (e *engine) failed(err error) error {
+	if client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) {
+		return &sluice.Error{
+			Kind: sluice.Unavailable, Cause: err, Msg: "the container engine at " + e.socket + " does not answer",
+			Hint: "start it, for example with: systemctl enable --now podman.socket",
+		}
+	}
+	return err
+}
+
+// can says why the engine cannot give the isolation, nil where it can.
+func (e *engine) can(i compute.Isolation, cfg Config) error {
+	if !e.mapped {
+		return sluice.Errorf(sluice.Invalid, "use Podman, or set userns-remap in Docker's daemon.json",
+			"the container engine at %s gives containers no user namespace", e.socket)
+	}
+	if i != compute.IsolationSandbox {
+		return nil
+	}
+	if e.podman && e.runtime != cfg.SandboxRuntime {
+		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("install %s, run: podman --runtime %s --runtime-flag network=none system service --time 0 unix:///run/podman/sandbox.sock, and set the host's sandbox_socket to that", cfg.SandboxRuntime, cfg.SandboxRuntime),
+			"the container engine at %s runs %s, which is no sandbox", e.socket, e.runtime)
+	}
+	if !e.podman && !slices.Contains(e.runtimes, cfg.SandboxRuntime) {
+		return sluice.Errorf(sluice.Invalid, "install it and name it under runtimes in Docker's daemon.json",
+			"the container engine at %s has no runtime %s", e.socket, cfg.SandboxRuntime)
+	}
+	return nil
+}
+
+// state is what the engine knows of a container.
+type state struct {
+	found    bool
+	created  bool // and never started
+	running  bool
+	pid      int // of its first process on this machine; 0: not running
+	code     int
+	oom      bool
+	started  time.Time
+	finished time.Time
+	logPath  string
+	runtime  string
+}
+
+// state asks for a container. One that is not there is no error.
+func (e *engine) state(ctx context.Context, name string) (state, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, err := e.cli.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return state{}, nil
+	}
+	if err == nil && c.Container.State == nil {
+		err = errors.New("the engine tells no state")
+	}
+	if err != nil {
+		return state{}, e.failed(err)
+	}
+	s := c.Container.State
+	out := state{
+		found: true, running: s.Running || s.Paused, pid: s.Pid, code: s.ExitCode, oom: s.OOMKilled,
+		created: s.Status == container.StateCreated || s.Status == "configured" || s.Status == "initialized",
+		logPath: c.Container.LogPath,
+	}
+	if c.Container.HostConfig != nil {
+		out.runtime = c.Container.HostConfig.Runtime
+	}
+	out.started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
+	out.finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
+	return out, nil
+}
+
+// kill sends a signal to the container's first process. One that has ended is
+// no error.
+func (e *engine) kill(ctx context.Context, name, signal string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := e.cli.ContainerKill(ctx, name, client.ContainerKillOptions{Signal: signal})
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
+		return nil
+	}
+	if s, serr := e.state(ctx, name); serr == nil && !s.running {
+		return nil // Podman has no word of its own for that
+	}
+	return e.failed(err)
+}
+
+// remove removes a container, whatever it does. One that is not there is no error.
+func (e *engine) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := e.cli.ContainerRemove(ctx, name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return e.failed(err)
+}
