@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,8 +130,9 @@ func secrets(t *testing.T, s Subject) {
 	appears(t, s.file(spec, "up"))
 	seek := func() {
 		t.Helper()
-		for _, dir := range []string{spec.Dir, filepath.Dir(spec.Log), "/dev/shm", os.TempDir()} {
-			if found := search(dir, spec.WorkDir, token); found != "" {
+		at := s.seen(spec)
+		for _, dir := range []string{spec.Dir, filepath.Dir(spec.Log), at.Dir, "/dev/shm", os.TempDir()} {
+			if found := search(dir, token, spec.WorkDir, at.WorkDir); found != "" {
 				t.Errorf("a secret is in %s", found)
 			}
 		}
@@ -160,12 +162,12 @@ func secrets(t *testing.T, s Subject) {
 }
 
 // search returns a regular file below dir that holds the text.
-func search(dir, skip, text string) (found string) {
+func search(dir, text string, skip ...string) (found string) {
 	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // gone meanwhile
 		}
-		if p == skip || d.IsDir() && p != dir && dir == os.TempDir() {
+		if slices.Contains(skip, p) || d.IsDir() && p != dir && dir == os.TempDir() {
 			return fs.SkipDir
 		}
 		if info, err := d.Info(); err == nil && d.Type().IsRegular() && info.Size() < 1<<20 {

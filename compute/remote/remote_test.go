@@ -215,6 +215,7 @@ func TestConformance(t *testing.T) {
 					w.hub.Epoch("h1"), time.Hour, filepath.Join(w.dir, "no"), filepath.Join(w.dir, "no", "log")))
 			},
 			Seen: func(s compute.RunSpec) compute.RunSpec {
+				s.Dir = filepath.Join(w.dir, "hosts", s.Host) // all that the agent keeps
 				s.WorkDir, s.CheckpointDir = w.local(s, "work", s.WorkDir), w.local(s, "checkpoint", s.CheckpointDir)
 				return s
 			},
