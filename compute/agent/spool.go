@@ -146,7 +146,7 @@ func (s *spool) add(events ...fabric.Event) error {
 	}
 	last.size += int64(b.Len())
 	s.next = n
-	if last.size >= segmentBytes {
+	if last.size >= min(segmentBytes, s.limit/8) {
 		return s.rotate()
 	}
 	return nil

@@ -40,7 +40,7 @@ func TestSpool(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		n++
 		dir := filepath.Join(base, fmt.Sprint(n))
-		s := open(r, dir, 3*segmentBytes/2)
+		s := open(r, dir, 16<<10)
 		var last, got, dropped uint64
 		var value float64
 		added := 0
@@ -81,7 +81,7 @@ func TestSpool(t *testing.T) {
 				var es []fabric.Event
 				for range rapid.IntRange(1, 20).Draw(r, "events") {
 					added++
-					es = append(es, event(added, rapid.SampledFrom([]int{0, 100, 90_000}).Draw(r, "size")))
+					es = append(es, event(added, rapid.SampledFrom([]int{0, 100, 2_000}).Draw(r, "size")))
 				}
 				if err := s.add(es...); err != nil {
 					r.Fatal(err)
@@ -97,7 +97,7 @@ func TestSpool(t *testing.T) {
 				}
 				fmt.Fprintf(f, "%08x {\"seq\":99999,", 7)
 				_ = f.Close()
-				s = open(r, dir, 3*segmentBytes/2)
+				s = open(r, dir, 16<<10)
 			}
 		}
 		for i := 0; s.pending() > 0; i++ {
