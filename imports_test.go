@@ -20,9 +20,9 @@ var mayImport = map[string][]string{
 	"ledger":    {"."},
 	"device":    {"."},
 	"feed":      {"."},
-	"compute":   {".", "compute/placement"},
+	"compute":   {".", "compute/elastic", "compute/placement"},
 	"config":    {".", "feed"},
-	"site":      {".", "compute", "device", "dispatch", "feed", "ledger"},
+	"site":      {".", "compute", "compute/elastic", "device", "dispatch", "feed", "ledger"},
 	"history":   {".", "feed"},
 	"forecast":  {".", "forecast/boost"},
 	"report":    {"."},
@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"compute/elastic":    {"."}, // it is pure: samples and jobs in, caps out
 	"compute/idle":       {"."},
 	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
-	"sim/hosts":          {".", "compute"},
+	"sim/hosts":          {".", "compute", "compute/elastic"},
 	"sim/replay":         {".", "feed"},
 	"examples/…":         {},
 	"cmd/sluice":         {"…"}, // the only place that names concrete ones

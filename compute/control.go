@@ -3,11 +3,15 @@ package compute
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,6 +42,7 @@ func (s *Service) listen(e *entry, run, path string) {
 	l, err := ListenControl(path, Told{
 		Checkpoint: func() { s.ToldCheckpoint(e.Job.ID, run) },
 		Ready:      func() { s.toldReady(e, run) },
+		Progress:   func(done float64) { s.toldProgress(e, run, done) },
 	})
 	if err != nil {
 		return
@@ -62,6 +67,9 @@ func (s *Service) deafen(run string) {
 type Told struct {
 	Checkpoint func() // POST /checkpoint: what it has saved is complete
 	Ready      func() // POST /ready: it has loaded its state and goes on with its work
+	// POST /progress with a number: work done so far in units of its own, such as
+	// steps. How fast it goes at which power is learned of it.
+	Progress func(done float64)
 }
 
 // ListenControl serves a run's control socket until the server is closed:
@@ -96,6 +104,18 @@ func ListenControl(path string, told Told) (*http.Server, error) {
 	}
 	mux.HandleFunc("POST /checkpoint", answer(told.Checkpoint))
 	mux.HandleFunc("POST /ready", answer(told.Ready))
+	mux.HandleFunc("POST /progress", func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64))
+		done, perr := strconv.ParseFloat(strings.TrimSpace(string(b)), 64)
+		if err != nil || perr != nil || math.IsNaN(done) || math.IsInf(done, 0) || done < 0 {
+			http.Error(w, "send the work done so far as a number", http.StatusBadRequest)
+			return
+		}
+		if told.Progress != nil {
+			told.Progress(done)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	srv := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
 		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,

@@ -103,6 +103,8 @@ type Usage struct {
 	Power      sluice.Watts // of the units it holds, now; 0 where it is not measured
 	EnergyWh   float64      // by the readings of its units; 0 where they are not measured
 	PowerShare float64      // of full power that its GPUs are limited to; 0: not limited
+	Slowed     float64      // running time lost to such limits, in seconds, where it is known
+	Saved      float64      // seconds of full power not drawn because of them, likewise
 }
 
 // Executor starts and stops the runs of one kind of host. All methods obey ctx.

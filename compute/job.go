@@ -94,6 +94,7 @@ type Job struct {
 	LossSeconds     float64      `json:"loss_seconds,omitempty"`     // of running that a stop now would cost: unsaved work and restart
 	EnergyWh        float64      `json:"energy_wh,omitempty"`        // of its units
 	EnergyEstimated bool         `json:"energy_estimated,omitempty"` // some of it by nameplate, not by readings
+	SlowedSeconds   float64      `json:"slowed_seconds,omitempty"`   // of running time lost to limits of power
 	CPUSeconds      float64      `json:"cpu_seconds,omitempty"`
 	StorageGBHours  float64      `json:"storage_gb_hours,omitempty"`
 	PowerShare      float64      `json:"power_share,omitempty"`      // of full power that its GPUs are capped to now

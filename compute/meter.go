@@ -156,7 +156,8 @@ func (s *Service) energy(e *entry, rank int, u Usage) (wh float64, estimated boo
 	}
 	n := e.Nodes[rank]
 	h := s.hosts[n.Host]
-	return float64(h.power(n.Units)) * u.Seconds / 3600, h.UnitW > 0 && u.Seconds > 0
+	// A limit of power is taken to be drawn in full.
+	return float64(h.power(n.Units)) * max(0, u.Seconds-u.Saved) / 3600, h.UnitW > 0 && u.Seconds > 0
 }
 
 // milliWh is what a job has used so far, in thousandths of a watt-hour. Callers

@@ -14,7 +14,7 @@ import (
 // HostUse is what a host does now.
 type HostUse struct {
 	UnitsBusy int
-	PowerW    sluice.Watts // IdleW + UnitW × busy units
+	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
 	Jobs      []string     // that hold its units, sorted
 }
 
@@ -28,6 +28,9 @@ func (s *Service) HostUse() map[string]HostUse {
 		for i := range e.Nodes {
 			u := out[e.Nodes[i].Host]
 			u.UnitsBusy += e.Nodes[i].Units
+			if share := e.Job.PowerShare; share > 0 {
+				u.PowerW -= sluice.Watts((1 - share) * float64(s.hosts[e.Nodes[i].Host].power(e.Nodes[i].Units)))
+			}
 			if n := len(u.Jobs); n == 0 || u.Jobs[n-1] != e.Job.ID {
 				u.Jobs = append(u.Jobs, e.Job.ID)
 			}
@@ -36,7 +39,7 @@ func (s *Service) HostUse() map[string]HostUse {
 	}
 	for name, h := range s.hosts {
 		u := out[name]
-		u.PowerW = h.IdleW + h.UnitW*sluice.Watts(u.UnitsBusy)
+		u.PowerW += h.IdleW + h.UnitW*sluice.Watts(u.UnitsBusy)
 		slices.Sort(u.Jobs)
 		out[name] = u
 	}

@@ -57,6 +57,9 @@ func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int) {
 	}
 	spec, err := s.spec(s.ctx, rec, rank)
 	var h Handle
+	if err == nil && s.cfg.Yield != nil && len(spec.GPUs) > 0 && s.hosts[spec.Host].GPUModel != "" {
+		err = s.cfg.Yield(s.ctx, spec.Host, spec.GPUs)
+	}
 	if err == nil {
 		s.listen(e, run, spec.Control)
 		h, err = x.Start(s.ctx, spec)
@@ -234,6 +237,9 @@ func (s *Service) settleNode(e *entry, rank int, x Exit) {
 	n := e.Nodes[rank]
 	s.addEnergy(e, rank, x.Used)
 	e.Job.CPUSeconds += x.Used.CPUSec
+	if rank == 0 {
+		e.Job.SlowedSeconds += x.Used.Slowed
+	}
 	e.UsedMS += unitMS(x.Used.Seconds, n.Units)
 	if e.allEnded() {
 		e.UsedMS = max(e.UsedMS, e.BilledMS)
@@ -291,8 +297,11 @@ var errUnknownExecutor = errors.New("the configuration has no such executor any 
 func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error) {
 	j, n := r.Job, r.Nodes[rank]
 	spec := RunSpec{
-		RunID: n.RunID, JobID: j.ID, Host: n.Host, Task: r.Task, Units: n.Units, GPUs: n.GPUs, Rank: rank, Nodes: len(r.Nodes),
-		Remaining: time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second)), Interrupt: r.Task.Interrupt,
+		RunID: n.RunID, JobID: j.ID, Host: n.Host, Task: r.Task, Units: n.Units, Rank: rank, Nodes: len(r.Nodes),
+		Remaining: time.Duration((j.ExpectSeconds - (j.RunSeconds - j.SlowedSeconds)) * float64(time.Second)), Interrupt: r.Task.Interrupt,
+	}
+	if s.hosts[n.Host].GPUModel != "" {
+		spec.GPUs = n.GPUs // else they are slots, which have no index of the host's
 	}
 	if j.Virtual {
 		return spec, nil

@@ -35,6 +35,7 @@ type Config struct {
 	Vault      Vault                                                                         // nil: tasks with secrets are refused
 	Reach      func(host string) bool                                                        // whether a remote host answers; nil: all do
 	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
+	Yield      func(ctx context.Context, host string, gpus []int) error                      // frees GPUs of what they do without a job; nil: they do nothing
 	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 
@@ -98,6 +99,7 @@ type entry struct {
 	lookedAt  time.Time // the checkpoint folder was looked at
 	tells     bool      // the job tells of its checkpoints: its files do not count
 	ready     bool      // the run has told that it gets on with its work
+	progress  progress  // as last told
 	cut       bool      // its notice was cut short
 }
 
@@ -407,6 +409,9 @@ func (s *Service) view(e *entry) Job {
 		j.EnergyWh += wh
 		j.EnergyEstimated = j.EnergyEstimated || estimated
 		j.CPUSeconds += u.CPUSec
+		if i == 0 {
+			j.SlowedSeconds += u.Slowed
+		}
 		j.StorageGBHours += float64(u.DiskBytes) / 1e9 * u.Seconds / 3600
 		if u.PowerShare > 0 {
 			j.PowerShare = u.PowerShare

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sluice"
+	"sluice/compute/elastic"
 )
 
 // Record is a job as it is stored.
@@ -41,6 +42,8 @@ type Lessons struct {
 	RestartSec float64 `json:"restart_sec,omitempty"` // from a start to work going on; 0: not known
 	StopSec    float64 `json:"stop_sec,omitempty"`    // from the order to the end
 	EverySec   float64 `json:"every_sec,omitempty"`   // between two checkpoints
+
+	Speed elastic.Learner `json:"speed,omitzero"` // at each share of full power, as it tells
 }
 
 // Store keeps jobs. Package store implements it.

@@ -124,10 +124,38 @@ func TestJSON(t *testing.T) {
 	if err := os.WriteFile(config, []byte("site: {name: mine}\nnodes:\n  - {name: grid, limit: 1MW}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	must(t, s.on("tenant", "add", "acme")...)
+	var token struct{ ID string }
+	if err := json.Unmarshal([]byte(must(t, s.on("tenant", "token", "acme", "--json")...)), &token); err != nil || token.ID == "" {
+		t.Fatalf("a token: %+v, %v", token, err)
+	}
+	done := s.submit(t, "", "run: echo x > x\n")
+	eventually(t, 2*patience, func() error {
+		j, err := s.job(done)
+		if err == nil && j.State != "succeeded" {
+			err = fmt.Errorf("%s is %s", done, j.State)
+		}
+		return err
+	})
 	cases := map[string][]string{
+		"job files":      s.on(done),
+		"job wipe":       s.on(done),
+		"job wipes":      s.on(),
+		"job why":        s.on(done),
+		"tenant add":     s.on("bolt", "--region", "eu-de", "--label", "cert=iso27001", "--spend-limit", "500USD"),
+		"tenant disable": s.on("acme"),
+		"tenant enable":  s.on("acme"),
+		"tenant list":    s.on(),
+		"tenant revoke":  s.on(token.ID),
+		"tenant set":     s.on("acme", "--max-units", "4"),
+		"tenant show":    s.on("acme"),
+		"tenant token":   s.on("acme"),
+		"tenant tokens":  s.on("acme"),
+		"vault rotate":   s.on(),
 		"status":         s.on(),
 		"curtail":        s.on("--limit", "12MW", "--for", "10m", "--preview"),
 		"curtail list":   s.on(),
+		"job check":      s.on(task),
 		"job submit":     s.on(task),
 		"job list":       s.on(),
 		"job show":       s.on(js[0].ID),

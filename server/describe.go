@@ -126,7 +126,7 @@ var properties = map[string]string{
 	"Decision.inputs": "Input to SHA-256 of what was read", "Decision.job_moves": "What was decided of jobs",
 	"Move.kw": "Change of load, in kilowatts; negative when shed", "Move.outcomes": "Outcome to number of machines so far",
 	"Move.from": "Mode before", "Move.to": "Mode after", "Move.p50_s": "Median from command to confirmation, in seconds of site time",
-	"Move.p95_s": "95th percentile from command to confirmation, in seconds of site time", "JobMove.action": "start or preempt",
+	"Move.p95_s": "95th percentile from command to confirmation, in seconds of site time", "JobMove.action": "start, preempt, or cap (a limit of power)",
 	"PreviewShed.from": "Mode before", "PreviewShed.to": "Mode after", "Preview.load_kw": "Load of the node now, in kilowatts", "Preview.after_kw": "Expected load, in kilowatts",
 	"PreviewShed.usd_per_hour": "Margin lost, in US dollars per hour", "PreviewShed.usd_per_kwh": "Margin lost for each kWh shed, in US dollars",
 	"cost_usd": "Margin forgone, in US dollars", "Curtailment.state": "pending, active, ended or cancelled",
@@ -147,7 +147,8 @@ var properties = map[string]string{
 	"Job.unsaved_seconds": "Running time since its last checkpoint, in seconds", "Job.loss_seconds": "Running time that a stop now would cost, in seconds: what is not saved, and the restart",
 	"Job.energy_wh": "Energy of its units, in watt-hours", "Job.energy_estimated": "Whether some of the energy is by nameplate and not by readings",
 	"Job.cpu_seconds": "Processor time of its ended and running nodes, in seconds", "Job.storage_gb_hours": "What its folders held, in gigabyte-hours",
-	"Job.power_share": "Share of full power that its GPUs are capped to; absent: not capped", "Job.isolation": "What stands between it and its host: process, container or sandbox",
+	"Job.slowed_seconds": "Running time lost to limits of power, in seconds",
+	"Job.power_share":    "Share of full power that its GPUs are capped to; absent: not capped", "Job.isolation": "What stands between it and its host: process, container or sandbox",
 	"Job.cuts": "Times it was killed before its notice was over", "Job.credit_micro_usd": "Credited for that, in millionths of a US dollar",
 
 	"Mount.target": "Path in the job: absolute, or relative to the working folder", "Mount.source": "Path on the client's side, or the name of a volume",

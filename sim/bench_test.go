@@ -16,6 +16,7 @@ import (
 	"sluice"
 	"sluice/device"
 	"sluice/device/antminer"
+	"sluice/device/dialect"
 	"sluice/device/luxos"
 	"sluice/sim"
 )
@@ -143,5 +144,66 @@ func BenchmarkPoll4000(b *testing.B) {
 	}
 	for b.Loop() {
 		each(b, drivers, func(_ int, m device.Miner) error { _, err := m.Read(context.Background()); return err })
+	}
+}
+
+// BenchmarkDialects is what an order and its proof cost a machine in each dialect, both
+// sides together, in processor time: which a busy computer hardly spoils.
+func BenchmarkDialects(b *testing.B) {
+	set, err := dialect.Load("")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, m := range sim.FieldModels() {
+		b.Run(m.Dialect+"/"+m.Name, func(b *testing.B) {
+			const n = 200
+			var all []sim.MinerSpec
+			for i := range n {
+				all = append(all, sim.MinerSpec{Name: fmt.Sprintf("m%04d", i), Model: m.Name, Dialect: m.Dialect, Modes: m.Modes, Default: m.Default, Seed: uint64(i)})
+			}
+			f, err := sim.StartFleet(all, sim.FleetOptions{Instant: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			drivers, priors := make([]device.Miner, n), make([]device.Prior, n)
+			for i := range drivers {
+				if drivers[i], err = set.New(m.Dialect, f.Address(i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			ctx := context.Background()
+			each(b, drivers, func(i int, m device.Miner) (err error) {
+				if _, err = m.Read(ctx); err == nil {
+					priors[i], err = m.Prior(ctx)
+				}
+				return
+			})
+			var used time.Duration
+			for b.Loop() {
+				began := cpu(b)
+				each(b, drivers, func(_ int, m device.Miner) error {
+					if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
+						return err
+					}
+					r, err := m.Read(ctx)
+					if err == nil && r.Mode != sluice.ModeSleep {
+						err = fmt.Errorf("reads %q", r.Mode)
+					}
+					return err
+				})
+				b.StopTimer()
+				used += cpu(b) - began
+				each(b, drivers, func(i int, m device.Miner) error {
+					_, err := m.Set(ctx, sluice.ModeMine, priors[i])
+					if f, ok := m.(device.Finisher); ok {
+						f.Finish(ctx)
+					}
+					return err
+				})
+				b.StartTimer()
+			}
+			b.ReportMetric(used.Seconds()*1e6/float64(b.N)/n, "cpu-us/machine")
+		})
 	}
 }

@@ -9,12 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"net"
 
 	"github.com/GehirnInc/crypt/md5_crypt"
 )

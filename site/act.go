@@ -113,7 +113,6 @@ func (s *Site) command(ctx context.Context, m *miner) {
 	s.inflight++
 	s.ops.Add(1)
 	go func() {
-		defer s.ops.Done()
 		hangUp := s.line()
 		s.mu.Lock()
 		s.sends(m, gen)
@@ -125,27 +124,36 @@ func (s *Site) command(ctx context.Context, m *miner) {
 			s.answered(m, outcome, err, s.stamp())
 		}
 		s.mu.Unlock()
-		finish := sync.OnceFunc(func() { s.finishCall(ctx, m) })
-		if outcome == sluice.Accepted {
-			s.prove(ctx, m, gen, finish)
-		}
-		s.mu.Lock()
-		s.inflight--
-		if m.gen == gen {
-			m.cancel = nil
-		}
-		s.mu.Unlock()
-		finish()
-		cancel()
+		// What follows waits for a line again. It has a goroutine of its own, as the stack
+		// of this one has grown with the call: thousands of them would fill the memory.
+		go func() {
+			defer s.ops.Done()
+			finish := sync.OnceFunc(func() { s.finishCall(ctx, m) })
+			if outcome == sluice.Accepted {
+				s.prove(ctx, m, gen, finish)
+			}
+			finish()
+			cancel()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.inflight--
+			if m.gen == gen {
+				m.cancel = nil
+			}
+		}()
 	}()
 }
 
-// finishCall lets the device's driver end what the command has left open. It queues
-// behind the commands and proofs of all other machines.
+// finishCall lets the device's driver end what the command has left open, in the
+// background. It queues behind the commands and proofs of all other machines.
 func (s *Site) finishCall(ctx context.Context, m *miner) {
 	if f, ok := m.spec.Device.(device.Finisher); ok {
-		defer s.line()()
-		f.Finish(ctx)
+		s.ops.Add(1)
+		go func() {
+			defer s.ops.Done()
+			defer s.line()()
+			f.Finish(ctx)
+		}()
 	}
 }
 

@@ -205,7 +205,7 @@ func (s *Site) previewJobs(v *Preview, c *curtailment, pic *picture, p *dispatch
 		if !dj.Running || running[dj.Name] || !h.node.under(c.node) {
 			continue
 		}
-		kw := s.atMeter(h.unitW).KW() * float64(j.Units)
+		kw := s.jobPower(j, h).KW()
 		line := lines[j.Interruptible]
 		if line == nil {
 			line = &PreviewShed{Class: j.Class, From: "job", To: sluice.ModeIdle}

@@ -30,7 +30,7 @@ func (s *Site) cutJobs(ctx context.Context, now time.Time, n *node, load, limit 
 		if h == nil || j.State != compute.Stopping || !h.node.under(n) || !s.o.Control(h.spec.Name) || s.cuts[j.RunID] {
 			continue
 		}
-		out = append(out, victim{j, s.atMeter(h.unitW) * sluice.Watts(j.Units)})
+		out = append(out, victim{j, s.jobPower(j, h)})
 	}
 	slices.SortStableFunc(out, func(a, b victim) int {
 		x, y := lostWork(a.job)*float64(b.power), lostWork(b.job)*float64(a.power)

@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -338,7 +339,10 @@ func (w *world) run(d, step time.Duration) {
 		if w.arrive {
 			w.arrivals(now.Add(-step), now)
 		}
-		w.must(w.site.Step(context.Background(), now))
+		err := w.site.Step(context.Background(), now)
+		if !raceEnabled || !errors.Is(err, context.DeadlineExceeded) {
+			w.must(err)
+		} // else thousands of machines took longer than a second to store: the next turn does
 		for _, n := range w.site.Status().Nodes {
 			if n.LimitKW > 0 {
 				share := w.power(n.Name).KW() / n.LimitKW

@@ -246,11 +246,14 @@ func (s *Site) addHosts(p *picture, in *dispatch.Instance, h *hostClass, open []
 func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, now time.Time) dispatch.Job {
 	left := s.o.Horizon
 	if j.ExpectSeconds > 0 {
-		left = time.Duration((j.ExpectSeconds - j.RunSeconds) * float64(time.Second))
+		left = time.Duration((j.ExpectSeconds - j.RunSeconds + j.SlowedSeconds) * float64(time.Second))
 	}
 	d := dispatch.Job{
 		Name: j.ID, Class: h.spec.Name, Units: j.Units, Intervals: max(1, int(math.Ceil(float64(left)/float64(s.o.Step)))),
 		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1,
+	}
+	if j.PowerShare > 0 {
+		d.PowerKW -= (1 - j.PowerShare) * s.atMeter(h.unitW).KW()
 	}
 	hour := j.RateUSDHour * float64(j.Units)
 	d.PreemptUSD = lostWork(j)

@@ -176,3 +176,61 @@ func TestStartsAtOnce(t *testing.T) {
 	}
 	t.Errorf("no decision tells of the start: %+v", d)
 }
+
+// Jobs that allow it are slowed by a limit of power where that loses less than
+// stopping one, and get their power back when there is room. One that does not allow
+// it is stopped as ever.
+func TestCapsInsteadOfStopping(t *testing.T) {
+	for _, allows := range []bool{true, false} {
+		w := newWorld(t, worldSpec{miners: 1, gpuHosts: 2, limit: 200 * sluice.Kilowatt, meters: true})
+		var ids []string
+		for range 2 {
+			j, err := w.jobs.Submit(context.Background(), w.clock(), compute.SubmitRequest{
+				Tenant: "acme", Virtual: true, Class: "gpu", Units: 8, RateUSDHour: 2, ExpectSeconds: 6 * 3600, Interruptible: true,
+				Task: &compute.Task{Name: "train", NumNodes: 1, Run: "x", Resources: compute.Resources{
+					Accelerator: "H100", GPUs: 8, UseSpot: true, PowerCapOK: allows, MinPowerShare: 0.6,
+				}},
+			})
+			w.must(err)
+			ids = append(ids, j.ID)
+		}
+		w.run(30*time.Minute, 15*time.Second)
+		// Both draw 8 kW beside the hosts' idle 4 kW; the miners must go, and 3 kW.
+		limit := sluice.Watts(float64(17*sluice.Kilowatt) * overhead)
+		_, err := w.site.Curtail(context.Background(), site.CurtailmentOrder{Node: "site", Limit: limit, For: time.Hour, By: "test", Why: "test"})
+		w.must(err)
+		w.run(10*time.Minute, 15*time.Second)
+		if got := w.power("site"); got > limit {
+			t.Errorf("allows %v: %v under a limit of %v", allows, got, limit)
+		}
+		capped, stopped := 0, 0
+		for _, id := range ids {
+			j, _ := w.jobs.Job(id)
+			if j.PowerShare > 0 {
+				capped++
+				if j.PowerShare < 0.6-1e-9 || j.State != compute.Running {
+					t.Errorf("%+v", j)
+				}
+			}
+			if j.Preemptions > 0 {
+				stopped++
+			}
+		}
+		if allows && (capped == 0 || stopped > 0) || !allows && (capped > 0 || stopped == 0) {
+			t.Errorf("allows %v: %d limited, %d stopped", allows, capped, stopped)
+		}
+		w.run(70*time.Minute, 15*time.Second)
+		for _, id := range ids {
+			if j, _ := w.jobs.Job(id); j.PowerShare != 0 || j.State != compute.Running {
+				t.Errorf("after the order: %+v", j)
+			}
+		}
+		w.run(6*time.Hour, time.Minute)
+		for _, id := range ids {
+			j, _ := w.jobs.Job(id)
+			if j.State != compute.Succeeded || allows && (j.SlowedSeconds < 60 || j.RunSeconds < 6*3600+j.SlowedSeconds-1) {
+				t.Errorf("%s after %v s, %v of them lost to limits", j.State, j.RunSeconds, j.SlowedSeconds)
+			}
+		}
+	}
+}

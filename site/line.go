@@ -5,20 +5,19 @@ import (
 	"time"
 )
 
-// How long a call to a device counts as quick, and how many that are not may go on
-// beside those that are: an open file each.
-const (
-	longWait  = time.Second
-	slowCalls = 4000
-)
+// longWait is how long a call to a device counts as quick.
+const longWait = 250 * time.Millisecond
 
 // lines bound the calls to devices. A machine that takes its time gives its place to
-// the next after a second: else a few in a hundred that never answer would soon hold
+// the next after a quarter of a second: else a few in a hundred that never answer would soon hold
 // all places, and the order to the rest would wait for their deadlines.
 type lines struct{ quick, slow chan struct{} }
 
-func newLines(quick int) lines {
-	return lines{make(chan struct{}, quick), make(chan struct{}, slowCalls)}
+// newLines makes room for so many quick calls, and beside them for half of the machines:
+// where more take their time it is the network or this computer that is slow, and more
+// calls at once would make it slower.
+func newLines(quick, machines int) lines {
+	return lines{make(chan struct{}, quick), make(chan struct{}, max(256, machines/2))}
 }
 
 // line waits for a place and returns what gives it back.

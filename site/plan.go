@@ -281,8 +281,8 @@ func (s *Site) preempt(d *Decision, j compute.Job, h *hostClass, order *curtailm
 	x := stop{order: compute.Order{ID: j.ID, Action: compute.ActPreempt, Why: why}}
 	if order != nil {
 		x.pause = &pause{
-			order: order, power: s.atMeter(h.unitW) * sluice.Watts(j.Units), lost: lostWork(j),
-			usdHour: float64(j.Units)*j.RateUSDHour - s.atMeter(h.unitW).KW()*float64(j.Units)/1000*d.PriceUSDMWh,
+			order: order, power: s.jobPower(j, h), lost: lostWork(j),
+			usdHour: float64(j.Units)*j.RateUSDHour - s.jobPower(j, h).KW()/1000*d.PriceUSDMWh,
 		}
 	}
 	s.stops = append(s.stops, x)

@@ -58,8 +58,9 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	for _, r := range p.Runs {
 		running[r.Job] = r.Start == 0
 	}
+	spared := s.capInstead(ctx, d, pic, p, running, s.orderFor(c, s.root()), now)
 	for _, dj := range pic.in.Jobs {
-		if j := pic.jobs[dj.Name]; dj.Running && !running[dj.Name] {
+		if j := pic.jobs[dj.Name]; dj.Running && !running[dj.Name] && !spared[dj.Name] {
 			h := s.hostClassOf(j)
 			s.preempt(d, j, h, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %.4g, price %.4g $/MWh: least lost for each kW that is left",
 				s.tightest(h.node, now), s.jobStrike(j, h), pic.price))
@@ -196,7 +197,7 @@ func (s *Site) shedding(n *node) sluice.Watts {
 	}
 	for _, j := range s.o.Compute.Active() {
 		if h := s.hostClassOf(j); h != nil && j.State == compute.Stopping && h.node.under(n) {
-			w += s.atMeter(h.unitW) * sluice.Watts(j.Units)
+			w += s.jobPower(j, h)
 		}
 	}
 	return w

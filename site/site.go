@@ -84,8 +84,8 @@ type Options struct {
 	Wall  func(site time.Duration) time.Duration
 	Now   func() time.Time // site time of what ends between turns; nil: the turn's own
 	Speed float64
-	// FanOut is how many devices are talked to at once, default 512: slow firmware
-	// holds its place for 20 s, and must not hold the others up.
+	// FanOut is how many devices are talked to at once, default 128, not counting those
+	// that take their time: more only makes a computer of few cores slower.
 	FanOut int
 	// Sync makes Step wait for the device calls that it starts: for backtests
 	// and tests, where nothing else moves the time.
@@ -188,7 +188,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
 		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, seenOrders: map[string]bool{},
-		lines: newLines(o.FanOut), kick: make(chan struct{}, 1), polled: make(chan struct{}),
+		lines: newLines(o.FanOut, len(o.Miners)), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}
 	s.alarms.init()
@@ -223,7 +223,7 @@ func fill(o *Options) {
 		o.MaxReadingAge = 2 * time.Minute
 	}
 	if o.FanOut <= 0 {
-		o.FanOut = 512
+		o.FanOut = 128
 	}
 	if o.Wall == nil {
 		o.Wall = func(d time.Duration) time.Duration { return d }

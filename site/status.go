@@ -224,6 +224,16 @@ func (s *Site) jobStrikes(jobs []compute.Job) []Strike {
 
 // jobStrike is the price above which a job's revenue no longer pays the energy
 // that it adds.
+// jobPower is what a job draws at the meter beyond the idle power of its hosts, less
+// what a limit of power keeps off.
+func (s *Site) jobPower(j compute.Job, h *hostClass) sluice.Watts {
+	w := float64(s.atMeter(h.unitW)) * float64(j.Units)
+	if j.PowerShare > 0 {
+		w *= j.PowerShare
+	}
+	return sluice.Watts(w)
+}
+
 func (s *Site) jobStrike(j compute.Job, h *hostClass) float64 {
 	kw := s.atMeter(h.unitW).KW()
 	if kw <= 0 {

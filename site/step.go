@@ -51,6 +51,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.mu.Lock()
 	s.startAtOnce(now)
 	s.admit(ctx, now)
+	s.liftCaps(ctx, now)
 	s.proveByMeter(now)
 	if !s.o.Bare {
 		s.sample(now, by)

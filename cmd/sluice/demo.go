@@ -151,7 +151,7 @@ func (v *virtual) build() error {
 	p := v.p
 	p.options = site.Options{
 		Name: demoName, Demo: true, Mode: site.ModeControl, Guard: 0.01, Ramp: 2 * sluice.Megawatt,
-		Overhead: demoOverhead, PoolFee: 0.02, Step: 5 * time.Minute, Horizon: 3 * time.Hour, FanOut: 1024,
+		Overhead: demoOverhead, PoolFee: 0.02, Step: 5 * time.Minute, Horizon: 3 * time.Hour,
 		// Site time runs faster than machines can be polled.
 		MaxReadingAge: max(2*time.Minute, p.clock.Site(20*time.Second)),
 	}

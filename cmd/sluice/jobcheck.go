@@ -87,7 +87,7 @@ func writeCheck(w io.Writer, c server.JobCheck) error {
 	g.row("job", orDash(c.Name)+", "+kind)
 	nodes := fmt.Sprint(c.NumNodes)
 	if c.Tasks > 0 {
-		nodes += fmt.Sprintf(", %d tasks of %d CPUs", c.Tasks, c.CPUsPerTask)
+		nodes += fmt.Sprintf(", tasks %d, CPUs of a task %d", c.Tasks, c.CPUsPerTask)
 	}
 	g.row("nodes", nodes)
 	if c.Workdir != "" {
@@ -215,7 +215,9 @@ func needsOf(r compute.Resources) string {
 	if r.GPUs > 0 {
 		add("%d × %s", r.GPUs, r.Accelerator)
 	}
-	if r.CPUs > 0 {
+	if r.CPUs == 1 {
+		add("1 CPU")
+	} else if r.CPUs > 0 {
 		add("%g CPUs", r.CPUs)
 	}
 	if r.MemoryGB > 0 {

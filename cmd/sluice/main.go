@@ -48,7 +48,7 @@ there, and keeps the books.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(upCmd(), agentCmd(), guardCmd(), hostCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
-		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd())
+		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd(), gpuCmd())
 	checkArguments(root)
 	return root
 }

@@ -48,7 +48,8 @@ func realParts(c *config.Config) (*parts, error) {
 		f.close()
 		return nil, err
 	}
-	p.close = f.close
+	gpus := p.close
+	p.close = func() { gpus(); f.close() }
 	if b := f.brokers[c.Publish.Device]; b != nil {
 		p.background = func(ctx context.Context, r *running) {
 			announce(ctx, b, c.Publish.Prefix, c.Publish.Every.Duration(), r.site.Status, r.log)
@@ -105,12 +106,24 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 		}
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner, Outlet: outlet})
 	}
+	var executor process.Config
 	for _, h := range c.Hosts {
-		if h.Driver == "local" { // virtual ones stand in backtests and plans
-			p.addHost(h)
+		if h.Driver != "local" { // virtual ones stand in backtests and plans
+			continue
 		}
+		var g *hostGPUs
+		if h.GPUs == "auto" {
+			if g, err = p.addGPUs(c, h); err != nil {
+				return err
+			}
+			if g == nil {
+				continue
+			}
+			executor.GPUs = runGPUs{g}
+		}
+		p.addHost(h, g)
 	}
-	real, err := process.New(process.Config{})
+	real, err := process.New(executor)
 	if err != nil {
 		return err
 	}
@@ -156,8 +169,11 @@ func controlled(s config.Site) func(string) bool {
 
 // addHost makes a class of its own of each real host: their CPUs are not
 // interchangeable.
-func (p *parts) addHost(h config.Host) {
+func (p *parts) addHost(h config.Host, g *hostGPUs) {
 	local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+	if g != nil {
+		g.describe(&local, sluice.Watts(h.SlotPower))
+	}
 	p.hosts = append(p.hosts, local)
 	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
 	p.options.Hosts = append(p.options.Hosts, site.HostClass{

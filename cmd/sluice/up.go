@@ -94,7 +94,9 @@ type parts struct {
 	banner    string
 	// background runs with the site until ctx ends: feeding it virtual work.
 	background func(ctx context.Context, s *running)
-	attach     func(s *running) error // once the compute service is there
+	attach     func(s *running) error                     // once the compute service is there
+	prepare    []func(dir string, log *slog.Logger) error // before it, with the data folder
+	alongside  []func(ctx context.Context, s *running)    // as background
 	close      func()
 }
 
@@ -258,6 +260,11 @@ func dataDir(given string, demo bool, name string) (string, error) {
 // again, then the controller takes up where it was left.
 func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*running, error) {
 	r := &running{parts: p, db: db, log: log}
+	for _, prepare := range p.prepare {
+		if err := prepare(db.Dir(), log); err != nil {
+			return nil, err
+		}
+	}
 	now := p.clock.Now()
 	var err error
 	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
@@ -365,6 +372,9 @@ func (r *running) loops(ctx context.Context) {
 	}
 	if p.background != nil {
 		tasks = append(tasks, func(ctx context.Context) { p.background(ctx, r) })
+	}
+	for _, f := range p.alongside {
+		tasks = append(tasks, func(ctx context.Context) { f(ctx, r) })
 	}
 	end := make(chan struct{})
 	for _, t := range tasks {

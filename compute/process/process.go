@@ -126,7 +126,8 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.leaveGPUs(dir, time.Now())))
 	}
 	if err := x.keep(ctx, dir, spec, lock); err != nil {
-		return h, errors.Join(err, x.leaveGPUs(dir, time.Now()))
+		x.watch(dir) // it leaves the GPUs once nobody holds the run
+		return h, err
 	}
 	return h, nil
 }

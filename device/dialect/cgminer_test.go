@@ -20,7 +20,7 @@ func TestOtherRecordings(t *testing.T) {
 			"hashrate_ths":206.86047351,"expected_ths":230.83940728559,"power_w":3504,"power_source":"psu","power_limit_w":3500,"mode":"normal",
 			"chip_temp_c":70,"fans_rpm":[3723,3723,3753,3723],"uptime_s":2481,"errors":null,
 			"boards":[{"index":0,"active":true,"chips":153,"serial":"S124600252004637"},{"index":1},{"index":2}],
-			"pools":[{"url":"stratum+tcp://stratum.braiins.com:3333","active":true}],"capabilities":{"sleep":false}}`,
+			"pools":[{"url":"stratum+tcp://stratum.braiins.com:3333","active":true}],"capabilities":{"sleep":true,"power_limit":false}}`,
 		},
 		"Auradine AT1500": {
 			devicetest.Recordings(t, "auradine/stock-v1__asic-rs"),

@@ -15,7 +15,7 @@ func FaultOf(err error) *Fault {
 	switch e.Code {
 	case CodeSilent:
 		return &Fault{
-			Text: "it does not answer: it may have fallen off the bus, or its driver hangs", Drain: true,
+			Text: "it does not answer: it may have fallen off the bus, or its driver hangs", Drain: true, Silent: true,
 			Mend: "stop what runs there, then `nvidia-smi --gpu-reset -i INDEX` or reboot the host",
 		}
 	case CodeLost:

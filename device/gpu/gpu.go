@@ -99,6 +99,8 @@ type Fault struct {
 	Text  string `json:"text"`
 	Mend  string `json:"mend,omitempty"`
 	Drain bool   `json:"drain"` // no job may start there until it is mended
+	// Silent: it did not answer in time, so that a call of the driver still hangs.
+	Silent bool `json:"silent,omitempty"`
 }
 
 // Throttle names the set bits of NVML's clock event reasons.

@@ -56,6 +56,8 @@ type heldGPU struct {
 	LastAt   time.Time  `json:"last_at"`
 	LastMW   Milliwatts `json:"last_mw"`
 	Measured bool       `json:"measured"` // it can tell its energy or its power
+
+	pace float64
 }
 
 // storeEvery bounds how much of a run's energy a crash can leave to be estimated.
@@ -216,6 +218,9 @@ type Use struct {
 	EnergyWh float64      // since Begin
 	Share    float64      // of full power that they are limited to; 0: not limited
 	Measured bool         // all of them can tell
+	// Pace is the mean of their clocks times their use, in MHz: how fast the run goes,
+	// where it does not tell itself. It is of the last reading only.
+	Pace float64
 }
 
 // Use reads a run's GPUs. Of a GPU that does not answer the last that it told counts.
@@ -256,6 +261,7 @@ func (g *heldGPU) add(r Reading) {
 	}
 	g.LastMJ, g.LastAt, g.LastMW = r.EnergyMJ, r.At, r.Power
 	g.Measured = r.HasEnergy || r.HasPower
+	g.pace = float64(r.ClockMHz) * float64(r.UtilPct) / 100
 }
 
 func (x *hold) use() Use {
@@ -267,6 +273,7 @@ func (x *hold) use() Use {
 		mw += g.LastMW
 		full += g.Full
 		limited += g.inForce()
+		u.Pace += g.pace / float64(len(x.GPUs))
 		u.Measured = u.Measured && g.Measured
 	}
 	u.EnergyWh = mj / 3.6e6

@@ -46,9 +46,11 @@ func TestHold(t *testing.T) {
 	if err := h.Begin(t.Context(), "/runs/b", []int{1}); err == nil || !strings.Contains(err.Error(), "held by a") {
 		t.Errorf("two runs have one GPU: %v", err)
 	}
-	d.Set(two(3_600_000+2*3_600_000, 500_000)) // 2 Wh each
+	busy := two(3_600_000+2*3_600_000, 500_000) // 2 Wh each
+	busy[0].Util, busy[1].Util = 100, 50
+	d.Set(busy)
 	u, err := h.Use(t.Context(), "/runs/a")
-	if err != nil || u.Power != 1000 || math.Abs(u.EnergyWh-4) > 1e-9 || u.Share != 0 || !u.Measured {
+	if err != nil || u.Power != 1000 || math.Abs(u.EnergyWh-4) > 1e-9 || u.Share != 0 || u.Pace != 1980*0.75 || !u.Measured {
 		t.Errorf("%+v, %v", u, err)
 	}
 	d.Set(two(3_600_000+3*3_600_000, 70_000))

@@ -18,7 +18,7 @@ var ErrNotBuilt = sluice.Errorf(sluice.Unavailable, "build it with `make build`"
 type Options struct {
 	Library string        // of the driver; empty: where drivers put it
 	Probe   string        // program to run instead of the embedded one
-	Timeout time.Duration // of a call, default 3 s
+	Timeout time.Duration // of a call, default 4 s
 }
 
 // How long a GPU that did not answer is left alone, and how much of that at most.
@@ -35,6 +35,7 @@ type NVML struct {
 	starting sync.Mutex // held by who starts a probe
 	mu       sync.Mutex
 	p        *probe
+	hello    Hello // of the last probe
 	closed   bool
 	silent   map[string]*quiet // by UUID
 	uuids    map[int]GPU       // as last seen, by index
@@ -51,7 +52,7 @@ type quiet struct {
 // Open returns the GPUs of this machine; whether there are any shows at the first
 // call.
 func Open(o Options) *NVML {
-	o.Timeout = cmp.Or(o.Timeout, 3*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 4*time.Second)
 	return &NVML{opt: o, silent: map[string]*quiet{}, uuids: map[int]GPU{}, watchers: map[int]func(Event){}}
 }
 
@@ -77,10 +78,7 @@ func IsNone(err error) bool {
 func (n *NVML) Driver() Hello {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.p == nil {
-		return Hello{}
-	}
-	return n.p.hello
+	return n.hello
 }
 
 // running returns the probe, started where it does not run.
@@ -108,7 +106,7 @@ func (n *NVML) running(ctx context.Context) (*probe, error) {
 		p.kill()
 		return nil, sluice.Errorf(sluice.Conflict, "", "the GPUs were closed")
 	}
-	n.p = p
+	n.p, n.hello = p, p.hello
 	return p, nil
 }
 
@@ -203,17 +201,20 @@ func (n *NVML) Inventory(ctx context.Context) ([]GPU, error) {
 	hangs := false
 	for i, g := range r.GPUs {
 		if g.UUID == "" { // it could not say who it is
+			silent := g.Fault != nil && g.Fault.Silent
 			if was, ok := n.uuids[g.Index]; ok {
 				was.Fault = g.Fault
 				r.GPUs[i] = was
-				n.quiet(was.UUID)
+				if silent {
+					n.quiet(was.UUID)
+				}
 			}
-			hangs = true
+			hangs = hangs || silent
 			continue
 		}
 		n.uuids[g.Index] = g
 	}
-	if hangs && n.p != nil { // a thread of it is stuck
+	if hangs && n.p != nil { // a thread of it is stuck; the next call begins anew
 		n.p.kill()
 		n.p = nil
 	}

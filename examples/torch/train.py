@@ -31,7 +31,7 @@ def ask_to_stop(*_):
     stop = True
 
 
-def tell(what):
+def tell(what, body=None):
     """Tells Sluice over the job's local socket; a job that does not is judged by its files."""
     path = os.environ.get("SLUICE_CONTROL")
     if not path:
@@ -42,7 +42,7 @@ def tell(what):
             s.connect(path)
             c = http.client.HTTPConnection("sluice")
             c.sock = s
-            c.request("POST", "/" + what)
+            c.request("POST", "/" + what, body)
             c.getresponse().read()
     except OSError as e:
         print(f"could not tell {what}: {e}", flush=True)
@@ -60,6 +60,7 @@ def save(model, optimiser, step):
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "rng": torch.get_rng_state()}, tmp)
     os.replace(tmp, CHECKPOINT)
     tell("checkpoint")
+    tell("progress", str(step))
     print(f"saved step {step}", flush=True)
 
 

@@ -47,7 +47,7 @@ func (x *Executor) find(h compute.Handle) (*run, error) {
 
 // add makes a run. Callers hold mu.
 func (x *Executor) add(id string, start time.Time, need time.Duration) *run {
-	r := &run{id: id, start: start.UTC(), need: need, end: start.Add(need), done: make(chan struct{})}
+	r := &run{id: id, start: start.UTC(), need: need, end: start.Add(need), natural: start.Add(need), speed: 1, done: make(chan struct{})}
 	r.key = r.handle()
 	x.runs[id], x.known[r.key] = r, r
 	heap.Push(&x.ends, r)
@@ -67,9 +67,9 @@ func (x *Executor) fire(now time.Time) {
 		r := heap.Pop(&x.ends).(*run)
 		e := compute.Exit{At: r.end.UTC(), Stopped: r.stopped, Used: r.used(r.end)}
 		switch {
-		case r.killed && r.stopped && r.end.Before(r.start.Add(r.need)):
+		case r.killed && r.stopped && r.end.Before(r.natural):
 			e.Code, e.Signal, e.Why = 137, "SIGKILL", "the grace was too short to save its state"
-		case r.stopped && r.end.Before(r.start.Add(r.need)):
+		case r.stopped && r.end.Before(r.natural):
 			e.Code, e.Signal = 143, "SIGTERM"
 		}
 		r.exit = &e

@@ -12,6 +12,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/compute/elastic"
 )
 
 // Save is how long a virtual job takes to write its checkpoint after SIGTERM,
@@ -38,7 +39,10 @@ type Executor struct {
 	ended []string // oldest first, at most keep
 }
 
-var _ compute.Async = (*Executor)(nil)
+var (
+	_ compute.Async  = (*Executor)(nil)
+	_ compute.Capper = (*Executor)(nil)
+)
 
 // New returns an executor whose runs end by themselves when the clock says so.
 func New(clock *sluice.Clock) *Executor {
@@ -65,7 +69,13 @@ type run struct {
 	key     compute.Handle
 	start   time.Time
 	need    time.Duration
-	end     time.Time // when it will end as things stand
+	end     time.Time     // when it will end as things stand
+	natural time.Time     // when it would end by itself
+	share   float64       // of full power that it is limited to, 0: not limited
+	speed   float64       // its progress there
+	capped  time.Time     // since when
+	slowed  time.Duration // running time lost to limits before that
+	saved   time.Duration // full power not drawn because of them
 	stopped bool
 	killed  bool // the grace was too short to save
 	index   int  // in the heap, -1 outside
@@ -191,5 +201,46 @@ func (r *run) used(now time.Time) compute.Usage {
 	if now.After(r.end) {
 		now = r.end
 	}
-	return compute.Usage{Seconds: max(0, now.Sub(r.start).Seconds())}
+	slowed, saved := r.lost(now)
+	return compute.Usage{Seconds: max(0, now.Sub(r.start).Seconds()), Slowed: slowed.Seconds(), Saved: saved.Seconds(), PowerShare: r.share}
+}
+
+// lost is what limits of power have cost by now: running time, and the time of full
+// power that was not drawn.
+func (r *run) lost(now time.Time) (slowed, saved time.Duration) {
+	slowed, saved = r.slowed, r.saved
+	if r.share > 0 && now.After(r.capped) {
+		d := float64(now.Sub(r.capped))
+		slowed += time.Duration(d * (1 - r.speed))
+		saved += time.Duration(d * (1 - r.share))
+	}
+	return slowed, saved
+}
+
+// Cap limits a run to a share of full power: it goes on slower, as a job does of
+// which nothing was measured, and ends so much later. What it has lost is forgotten
+// at a restart, as its handle knows its length alone.
+func (x *Executor) Cap(_ context.Context, h compute.Handle, share float64) (float64, error) {
+	r, err := x.find(h)
+	if err != nil {
+		return 0, err
+	}
+	now := x.now()
+	x.fire(now)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	share = min(1, max(share, 0.1))
+	if r.exit != nil || r.stopped {
+		return share, nil
+	}
+	left := time.Duration(float64(r.end.Sub(now)) * r.speed) // of work, at full speed
+	r.slowed, r.saved = r.lost(now)
+	r.capped, r.share, r.speed = now, share, elastic.Default(share)
+	if share == 1 {
+		r.share = 0
+	}
+	r.end = now.Add(time.Duration(float64(left) / r.speed))
+	r.natural = r.end
+	heap.Fix(&x.ends, r.index)
+	return share, nil
 }

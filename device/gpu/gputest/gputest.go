@@ -4,6 +4,7 @@
 package gputest
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"os"
@@ -68,8 +69,8 @@ func build() (string, error) {
 			return
 		}
 		for _, cmd := range []*exec.Cmd{
-			exec.Command("gcc", "-O1", "-Wall", "-fPIC", "-shared", "-o", filepath.Join(built.dir, "libnvidia-ml.so.1"), c, "-ldl"),
-			exec.Command("go", "build", "-o", filepath.Join(built.dir, "gpuprobe"), "sluice/cmd/gpuprobe"),
+			exec.CommandContext(context.Background(), "gcc", "-O1", "-Wall", "-fPIC", "-shared", "-o", filepath.Join(built.dir, "libnvidia-ml.so.1"), c, "-ldl"),
+			exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(built.dir, "gpuprobe"), "sluice/cmd/gpuprobe"),
 		} {
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -52,7 +52,7 @@ func (l *library) inventory() ([]gpu.GPU, *gpu.Error) {
 }
 
 // patience is what one GPU gets to say what it is; less than what a caller waits.
-const patience = 1500 * time.Millisecond
+const patience = 2500 * time.Millisecond
 
 // closed is an instant that has come.
 var closed = func() <-chan time.Time {

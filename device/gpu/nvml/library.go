@@ -34,30 +34,37 @@ type status int32
 
 // pciInfo is nvmlPciInfo_t of nvmlDeviceGetPciInfo_v3.
 type pciInfo struct {
-	busIDLegacy                                [16]byte
-	domain, bus, device, deviceID, subSystemID uint32
-	busID                                      [32]byte
+	_     [16]byte  // the older bus id
+	_     [5]uint32 // domain, bus, device and ids
+	busID [32]byte
 }
 
 // memoryInfo is nvmlMemory_t, in bytes.
-type memoryInfo struct{ total, free, used uint64 }
+type memoryInfo struct {
+	total uint64
+	_     uint64 // free
+	used  uint64
+}
 
 // utilization is nvmlUtilization_t, in percent.
-type utilization struct{ gpu, memory uint32 }
+type utilization struct {
+	gpu uint32
+	_   uint32 // of the memory's bus
+}
 
 // processInfo is nvmlProcessInfo_t of the _v3 calls.
 type processInfo struct {
-	pid                          uint32
-	_                            uint32
-	memory                       uint64
-	gpuInstance, computeInstance uint32
+	pid    uint32
+	_      uint32
+	memory uint64
+	_      [2]uint32 // GPU and compute instance
 }
 
 // eventData is nvmlEventData_t.
 type eventData struct {
-	device                       device
-	kind, data                   uint64
-	gpuInstance, computeInstance uint32
+	device     device
+	kind, data uint64
+	_          [2]uint32 // GPU and compute instance
 }
 
 // The layouts of NVML's ABI, held at compile time.

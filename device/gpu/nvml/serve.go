@@ -132,8 +132,8 @@ func (s *server) events(l *library, set uintptr) {
 	for {
 		var e eventData
 		st := l.wait(set, &e, eventWait)
-		switch {
-		case st == 0:
+		switch st {
+		case 0:
 			uuid := make([]byte, room)
 			ev := &gpu.Event{At: time.Now().UTC()}
 			if e.device != 0 && l.uuid(e.device, &uuid[0], room) == 0 {
@@ -148,7 +148,7 @@ func (s *server) events(l *library, set uintptr) {
 				continue
 			}
 			s.say(gpu.Response{Event: ev})
-		case st == 10: // nothing happened
+		case 10: // nothing happened
 		default:
 			err := l.check("wait for errors", st)
 			if !lost {
