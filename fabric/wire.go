@@ -112,7 +112,7 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Reading *Reading  `json:"reading,omitempty"`
 	Use     *Use      `json:"use,omitempty"`
-	Run     *RunState `json:"run,omitempty"` // a change of phase
+	Run     *RunState `json:"run,omitempty"`     // a change of phase
 	Dropped uint64    `json:"dropped,omitempty"` // events up to this one that the spool had no room for
 }
 

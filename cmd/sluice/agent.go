@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"sluice"
 	"sluice/compute"
 	"sluice/compute/agent"
+	"sluice/compute/docker"
 	"sluice/compute/process"
 	"sluice/fabric"
 )
@@ -22,8 +24,27 @@ import (
 type agentFlags struct {
 	join, token, tokenFile string
 	data, name, ca, from   string
-	executors              []string
+	ways                   executorFlags
 	verbose                bool
+}
+
+// executorFlags say how an agent's machine runs jobs; its guard gets them too.
+type executorFlags struct {
+	names           []string
+	docker, sandbox string // sockets
+	image           string
+}
+
+func (f *executorFlags) add(c *cobra.Command) {
+	c.Flags().StringSliceVar(&f.names, "executor", []string{"process"}, "how jobs run here: process, for tenants marked trusted; docker")
+	c.Flags().StringVar(&f.docker, "docker-socket", "/run/podman/podman.sock", "docker: `PATH` of the socket of Docker's or Podman's engine")
+	c.Flags().StringVar(&f.sandbox, "sandbox-socket", "", "docker: `PATH` of the engine for sandboxed jobs, where it is another")
+	c.Flags().StringVar(&f.image, "image", "", "docker: `IMAGE` of jobs that name none")
+}
+
+// args are the flags again, for the guard.
+func (f executorFlags) args() []string {
+	return []string{"--executor=" + strings.Join(f.names, ","), "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
 }
 
 // tokenVariable may hold the join token instead of a file.
@@ -49,7 +70,7 @@ site cannot be reached they go on until their lease is over (docs/hosts.md).`,
 	c.Flags().StringVar(&f.token, "token", "", "the join `TOKEN` itself: whoever may list this machine's processes can read it")
 	c.Flags().StringVar(&f.data, "data", "", "data folder `DIR` (default: ~/.local/share/sluice/agent-NAME)")
 	c.Flags().StringVar(&f.name, "name", "", "`NAME` that the token must be of; a check, nothing more")
-	c.Flags().StringSliceVar(&f.executors, "executor", []string{"process"}, "how jobs run here: process")
+	f.ways.add(c)
 	c.Flags().StringVar(&f.ca, "ca", "", "`FILE` with the authorities of an existing cluster (default: the system's)")
 	c.Flags().StringVar(&f.from, "from", "", "`ADDRESS` of this machine to connect from, where it has several")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
@@ -102,7 +123,7 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	executors, err := agentExecutors(f.executors)
+	executors, err := agentExecutors(f.ways)
 	if err != nil {
 		return err
 	}
@@ -120,7 +141,7 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 		Dir:       dir,
 		Link:      fabric.LinkConfig{URL: f.join, Token: tok, CAFile: f.ca, LocalAddress: f.from},
 		Executors: executors, Facts: facts, Sources: []agent.Source{agent.NewHost(dir)}, Log: log,
-		Guard: append([]string{self, "agent-guard"}, guardFlags(f.executors)...),
+		Guard: append([]string{self, "agent-guard"}, f.ways.args()...),
 	})
 	if err != nil {
 		return err
@@ -136,12 +157,9 @@ func agentDir(given, name string) (string, error) {
 }
 
 // agentExecutors makes the ways in which this machine runs jobs.
-func agentExecutors(names []string) ([]agent.Executor, error) {
+func agentExecutors(f executorFlags) ([]agent.Executor, error) {
 	var out []agent.Executor
-	for _, name := range names {
-		if slices.ContainsFunc(out, func(x agent.Executor) bool { return x.Name == name }) {
-			continue
-		}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(f.names))) {
 		switch name {
 		case "process":
 			x, err := process.New(process.Config{})
@@ -149,29 +167,27 @@ func agentExecutors(names []string) ([]agent.Executor, error) {
 				return nil, err
 			}
 			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationNone}})
+		case "docker":
+			x, err := docker.New(docker.Config{Socket: f.docker, SandboxSocket: f.sandbox, Image: f.image})
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationContainer, compute.IsolationSandbox}})
 		default:
-			return nil, sluice.Errorf(sluice.Invalid, "--executor process", "there is no executor %q for an agent", name)
+			return nil, sluice.Errorf(sluice.Invalid, "--executor process, docker, or process,docker", "there is no executor %q for an agent", name)
 		}
 	}
 	return out, nil
 }
 
-func guardFlags(executors []string) []string {
-	var out []string
-	for _, x := range executors {
-		out = append(out, "--executor", x)
-	}
-	return out
-}
-
 // guardCmd is the process that ends runs whose lease is over when no agent is
 // there to do it. The agent starts it.
 func guardCmd() *cobra.Command {
-	var executors []string
+	var f executorFlags
 	c := &cobra.Command{
 		Use: "agent-guard DIR", Short: "End an agent's runs when their lease is over (started by the agent)", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			x, err := agentExecutors(executors)
+			x, err := agentExecutors(f)
 			if err != nil {
 				return err
 			}
@@ -180,6 +196,6 @@ func guardCmd() *cobra.Command {
 			return agent.Guard(ctx, args[0], x)
 		},
 	}
-	c.Flags().StringSliceVar(&executors, "executor", []string{"process"}, "as the agent's")
+	f.add(c)
 	return c
 }

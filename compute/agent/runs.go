@@ -41,8 +41,16 @@ func (a *Agent) load() error {
 
 // executor finds the one that a run needs.
 func (a *Agent) executor(want compute.Isolation) (Executor, error) {
+	if want == "" { // as much as there is: whoever means less says so
+		for _, x := range a.cfg.Executors {
+			if slices.Contains(x.Isolations, compute.IsolationContainer) {
+				return x, nil
+			}
+		}
+		return a.cfg.Executors[0], nil
+	}
 	for _, x := range a.cfg.Executors {
-		if want == "" || slices.Contains(x.Isolations, want) {
+		if slices.Contains(x.Isolations, want) {
 			return x, nil
 		}
 	}

@@ -36,9 +36,9 @@ type spool struct {
 	segs  []segment // the oldest first; the last is written to
 	f     *os.File
 	note  *os.File // holds acked, so that what is dropped meanwhile is told after a restart too
-	next  uint64 // number of the next event
-	acked uint64 // the stream has everything up to it
-	lost  uint64 // events that could not be kept, not told yet
+	next  uint64   // number of the next event
+	acked uint64   // the stream has everything up to it
+	lost  uint64   // events that could not be kept, not told yet
 }
 
 type segment struct {

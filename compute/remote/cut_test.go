@@ -169,7 +169,10 @@ trap 'echo 2 > $SLUICE_CHECKPOINT_DIR/step; exit 5' TERM; while :; do sleep 0.05
 		t.Fatal(err)
 	}
 	h := begin(t, x, s)
-	step := func() string { b, _ := os.ReadFile(filepath.Join(s.CheckpointDir, "step")); return strings.TrimSpace(string(b)) }
+	step := func() string {
+		b, _ := os.ReadFile(filepath.Join(s.CheckpointDir, "step"))
+		return strings.TrimSpace(string(b))
+	}
 	w.until("the checkpoint comes home by itself", func() bool { return step() == "1" })
 	if err := x.Fetch(t.Context(), h); err != nil {
 		t.Fatal(err)
