@@ -38,7 +38,6 @@ type simSite struct {
 	host    int
 	lease   time.Duration
 	started bool // its start is confirmed
-	forbade bool // a tombstone was asked for
 }
 
 type simHost struct {

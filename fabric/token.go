@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -97,7 +98,7 @@ func ReadToken(path string) (JoinToken, error) {
 		return JoinToken{}, sluice.Errorf(sluice.Invalid, "chmod 600 "+path, "the token's file %s can be read by others", path)
 	}
 	line, err := bufio.NewReader(io.LimitReader(f, 1024)).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return JoinToken{}, sluice.Errorf(sluice.Invalid, "", "the token's file: %v", err)
 	}
 	return ParseToken(line)

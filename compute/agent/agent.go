@@ -228,7 +228,7 @@ func (a *Agent) join(ctx context.Context) (*fabric.Link, error) {
 			return link, nil
 		}
 		if ctx.Err() != nil {
-			return nil, nil
+			return nil, nil //nolint:nilerr // it was told to end
 		}
 		if sluice.KindOf(err) == sluice.Invalid && !a.lease.get().Have {
 			return nil, err

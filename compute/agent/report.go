@@ -45,7 +45,7 @@ func (a *Agent) pushLog(r *run) {
 			n, _ = f.ReadAt(buf, at)
 		}
 		if link := a.link.Load(); n > 0 || over {
-			err := error(sluice.Errorf(sluice.Unavailable, "", "not connected"))
+			err := sluice.Errorf(sluice.Unavailable, "", "not connected")
 			next := at
 			if link != nil && link.Connected() {
 				next, err = pushPiece(ctx, link, r.Run, at, buf[:n])
