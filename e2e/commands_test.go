@@ -145,7 +145,6 @@ func TestJSON(t *testing.T) {
 	}
 	cases := map[string][]string{
 		"dispatch solve": {problem},
-		"job check":      s.on(task),
 		"job files":      s.on(done),
 		"job wipe":       s.on(done),
 		"job wipes":      s.on(),
