@@ -104,8 +104,7 @@ func perNode(tasks, nodes int) string {
 	most := (tasks + nodes - 1) / nodes
 	full := tasks / max(most, 1)
 	rest := tasks - full*most
-	switch {
-	case full == nodes || rest == 0:
+	if full == nodes || rest == 0 {
 		return repeated(most, full)
 	}
 	return repeated(most, full) + "," + strconv.Itoa(rest)

@@ -33,7 +33,7 @@ func (p *problem) newBuilder(stop func() bool) *builder {
 	*b = builder{
 		p: p, avoid: -1, stop: stop, x: p.pricesIn(&p.numbers), rng: rand.New(rand.NewPCG(1, 2)), path: grow(b.path, p.T),
 		w:     paths{reward: b.w.reward, value: b.w.value, leave: b.w.leave, to: b.w.to, enter: b.w.enter},
-		plans: schedules{cost: b.plans.cost, idle: b.plans.idle, run: b.plans.run, never: b.plans.never},
+		plans: schedules{cost: b.plans.cost, idle: b.plans.idle, run: b.plans.run, never: b.plans.never, begin: b.plans.begin, start: b.plans.start, halt: b.plans.halt},
 		base:  b.base, space: b.space, spans: b.spans, lanes: b.lanes,
 	}
 	return b

@@ -37,11 +37,11 @@ func (w *schedules) trace(out []span) []span {
 		r := 0
 		if ran {
 			r = min(j.RestartIntervals, T)
-			if t < j.Earliest || w.running(t, q, r) < -w.late(t)+w.stopped(t+1, q) {
+			if t < j.Earliest || !w.starts(t, max(q, w.low(t)))[0] {
 				t++
 				continue
 			}
-		} else if t < j.Earliest || w.running(t, 0, 0) < -w.late(t)+w.never[t+1] {
+		} else if t < j.Earliest || w.begin[t] < -w.late(t)+w.never[t+1] {
 			t++
 			continue
 		}
@@ -62,16 +62,14 @@ func (w *schedules) trace(out []span) []span {
 func (w *schedules) follow(t, q, r int) (int, int) {
 	P := w.P
 	for {
+		halt := w.halts(t, r, max(q, w.low(t)))[0]
 		if r > 0 {
 			r--
 		} else if w.count {
 			q++
 		}
 		t++
-		if w.count && q == P || t >= w.p.T {
-			return t, q
-		}
-		if w.running(t, q, r) < w.stop(t, q) {
+		if w.count && q == P || t >= w.p.T || halt {
 			return t, q
 		}
 	}

@@ -8,13 +8,19 @@ package dispatch
 // progress only a band is gone through: no more than there was time for, and no
 // less than what can still be finished. All that cannot are worth the same, so
 // that the most progress of these, low, stands for them.
+//
+// Values are kept of the intervals at hand only; of the others it is enough to know
+// what was best, in an eighth of the memory, which a long horizon has to go through.
 type schedules struct {
 	p       *problem
 	j       *pjob
 	cost    []float64 // T
-	idle    []float64 // (T+1)×B: stopped, has run before
-	run     []float64 // (T+1)×(R+1)×B: runs in this interval, with so much restart left
+	idle    []float64 // 3×B, by t mod 3: stopped, has run before
+	run     []float64 // 2×(R+1)×B, by t mod 2: runs in this interval, with so much restart left
 	never   []float64 // T+1
+	begin   []float64 // T: runs in this interval for the first time
+	start   []bool    // T×B: who is stopped had best run
+	halt    []bool    // T×(R+1)×B: who runs had best stop after this interval
 	P, R, K int
 	B       int     // width of the band
 	first   int     // interval before which there is no progress
@@ -64,12 +70,18 @@ func (w *schedules) best() float64 {
 	if w.count {
 		w.B = min(w.P, T-w.first-w.P+2+bandEdge)
 	}
-	w.idle = grow(w.idle, (T+1)*w.B)
-	w.run = grow(w.run, (T+1)*w.B*w.K)
+	w.idle = grow(w.idle, 3*w.B)
+	w.run = grow(w.run, 2*w.B*w.K)
 	w.never = grow(w.never, T+1)
-	clear(w.idle[T*w.B:])
-	clear(w.run[T*w.B*w.K:])
+	w.begin = grow(w.begin, T)
+	w.start = grow(w.start, T*w.B)
+	w.halt = grow(w.halt, T*w.B*w.K)
+	clear(w.idle)
+	clear(w.run)
 	w.never[T] = 0
+	// Counted as if all progress were gone through: how much is, which depends on
+	// the job's window, is not to change how much search a plan is worth.
+	w.ops += T * min(w.P, T/2+1) * (w.K + 1)
 	again := min(j.RestartIntervals, T)
 	for t := T - 1; t >= 0; t-- {
 		w.backward(t, again)
@@ -103,9 +115,16 @@ func (w *schedules) top(t int) int { return min(w.P, max(0, t-w.first)+1) }
 func (w *schedules) from(t int) int { return max(0, w.low(t)-bandEdge) }
 
 // runs are the values of running in t with so much restart left, for progress
-// from q on; idles those of being stopped.
-func (w *schedules) runs(t, r, q int) []float64 { return w.run[(t*w.K+r)*w.B:][q-w.from(t) : w.B] }
-func (w *schedules) idles(t, q int) []float64   { return w.idle[t*w.B:][q-w.from(t) : w.B] }
+// from q on; idles those of being stopped. They last for two and three intervals.
+func (w *schedules) runs(t, r, q int) []float64 {
+	return w.run[(t%2*w.K+r)*w.B:][q-w.from(t) : w.B]
+}
+func (w *schedules) idles(t, q int) []float64 { return w.idle[t%3*w.B:][q-w.from(t) : w.B] }
+
+// halts says after which intervals of running in t it is best to stop, starts
+// whether it is best to run in t, for progress from q on.
+func (w *schedules) halts(t, r, q int) []bool { return w.halt[(t*w.K+r)*w.B:][q-w.from(t) : w.B] }
+func (w *schedules) starts(t, q int) []bool   { return w.start[t*w.B:][q-w.from(t) : w.B] }
 
 // edge repeats the value of low for the progress below it.
 func (w *schedules) edge(t int, row []float64) {
@@ -120,7 +139,6 @@ func (w *schedules) backward(t, again int) {
 	j, T, P, K := w.j, w.p.T, w.P, w.K
 	late := w.late(t)
 	low, width := w.low(t), w.top(t)-w.low(t)
-	w.ops += width * (K + 1)
 	// What a stop at the start of the next interval brings, beyond being idle then.
 	stopping, after := 0.0, T
 	if t+1 < T {
@@ -130,26 +148,30 @@ func (w *schedules) backward(t, again int) {
 	wait, gain := -w.cost[t]-late, j.gain-w.cost[t]-late
 	for r := K - 1; r > 0; r-- {
 		next, halted := w.runs(t+1, r-1, low)[:width], halted[:width]
-		now := w.runs(t, r, low)[:width]
+		now, halt := w.runs(t, r, low)[:width], w.halts(t, r, low)[:width]
 		for q, on := range next {
-			if stop := stopping + halted[q]; stop > on {
+			stop := stopping + halted[q]
+			if halt[q] = stop > on; stop > on {
 				on = stop
 			}
 			now[q] = wait + on
 		}
 		w.edge(t, w.runs(t, r, w.from(t)))
 	}
-	now := w.runs(t, 0, low)[:width]
+	now, halt := w.runs(t, 0, low)[:width], w.halts(t, 0, low)[:width]
 	switch next := w.runs(t+1, 0, low+min(1, P-1)); {
 	case t < w.first:
 		now[0] = -inf
 	case !w.count:
-		now[0] = gain + max(next[0], stopping+halted[0])
+		stop := stopping + halted[0]
+		halt[0] = stop > next[0]
+		now[0] = gain + max(next[0], stop)
 	default:
 		made := min(low+width, P-1) - low
-		next, halted := next[:made], halted[1:][:made]
+		next, halted, halt := next[:made], halted[1:][:made], halt[:made]
 		for q, on := range next {
-			if stop := stopping + halted[q]; stop > on {
+			stop := stopping + halted[q]
+			if halt[q] = stop > on; stop > on {
 				on = stop
 			}
 			now[q] = gain + on
@@ -161,10 +183,11 @@ func (w *schedules) backward(t, again int) {
 	w.edge(t, w.runs(t, 0, w.from(t)))
 	idle, idleNext := w.idles(t, low)[:width], w.idles(t+1, low)[:width]
 	if t >= j.Earliest {
-		start := w.runs(t, again, low)[:width]
+		run, start := w.runs(t, again, low)[:width], w.starts(t, low)[:width]
 		for q, v := range idleNext {
 			v -= late
-			if x := start[q]; x > v {
+			x := run[q]
+			if start[q] = x >= v; x > v {
 				v = x
 			}
 			idle[q] = v
@@ -176,13 +199,15 @@ func (w *schedules) backward(t, again int) {
 	}
 	w.edge(t, w.idles(t, w.from(t)))
 	w.never[t] = w.never[t+1] - late
+	w.begin[t] = now[0]
 	if t >= j.Earliest {
 		w.never[t] = max(w.never[t], now[0])
 	}
 }
 
 // running is the value of running in interval t with progress q and so much
-// restart left.
+// restart left. It is known of the first interval only, as stopped is, and of the
+// one after it.
 func (w *schedules) running(t, q, r int) float64 { return w.runs(t, r, max(q, w.low(t)))[0] }
 
 // stopped is the value of not running in interval t, with progress q.

@@ -63,7 +63,7 @@ func CheckOf(t *compute.Task, expect time.Duration) JobCheck {
 	if t.Interrupt.Signal != "" {
 		c.Signal = t.Interrupt.Signal
 	}
-	if c.ExpectS == 0 {
+	if c.ExpectS == 0 || c.LimitS > 0 && c.LimitS < c.ExpectS {
 		c.ExpectS = c.LimitS
 	}
 	if b := t.Batch; b != nil {

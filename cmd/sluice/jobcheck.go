@@ -87,7 +87,7 @@ func writeCheck(w io.Writer, c server.JobCheck) error {
 	g.row("job", orDash(c.Name)+", "+kind)
 	nodes := fmt.Sprint(c.NumNodes)
 	if c.Tasks > 0 {
-		nodes += fmt.Sprintf(", %d tasks of %d CPUs", c.Tasks, c.CPUsPerTask)
+		nodes += fmt.Sprintf(", tasks %d, CPUs of a task %d", c.Tasks, c.CPUsPerTask)
 	}
 	g.row("nodes", nodes)
 	if c.Workdir != "" {
@@ -215,14 +215,16 @@ func needsOf(r compute.Resources) string {
 	if r.GPUs > 0 {
 		add("%d × %s", r.GPUs, r.Accelerator)
 	}
-	if r.CPUs > 0 {
+	if r.CPUs == 1 {
+		add("1 CPU")
+	} else if r.CPUs > 0 {
 		add("%g CPUs", r.CPUs)
 	}
 	if r.MemoryGB > 0 {
-		add("%.4g GB", r.MemoryGB)
+		add("%s", sizeGB(r.MemoryGB))
 	}
 	if r.DiskGB > 0 {
-		add("%.4g GB disk", r.DiskGB)
+		add("%s disk", sizeGB(r.DiskGB))
 	}
 	if r.Image != "" {
 		add("image %s", r.Image)
@@ -254,4 +256,12 @@ func needsOf(r compute.Resources) string {
 		return "1 CPU slot"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// sizeGB prints an amount of 2^30 bytes, a small one in MB.
+func sizeGB(n float64) string {
+	if n < 1 {
+		return fmt.Sprintf("%.4g MB", n*1024)
+	}
+	return fmt.Sprintf("%.4g GB", n)
 }

@@ -57,7 +57,7 @@ warning: the source of a file_mount data is not there: it must be, to submit the
 	}
 	script := write("train", "#!/bin/bash\n#SBATCH -n4 -c2 --gres=gpu:2 -t 1:30:00 -a 0-9%3 -d afterok:7\n#SBATCH --signal=USR1@60 --no-requeue --chdir=.\nhostname\n")
 	c.prints(`job          train, an sbatch script
-nodes        1, 4 tasks of 2 CPUs
+nodes        1, tasks 4, CPUs of a task 2
 workdir      .
 array        10 jobs, indexes 0 to 9, 3 at once
 waits for    afterok:j-000007

@@ -241,7 +241,12 @@ func tenantShowCmd(at *remote) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "show [NAME]", Short: "Show a client; without a name, the one whose token is used",
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return exactly("NAME")(cmd, args)
+			}
+			return nil
+		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -270,7 +275,7 @@ func writeTenant(w io.Writer, t server.TenantInfo) error {
 	g.row("tenant", t.Name)
 	g.row("state", fmt.Sprintf("%s, version %d of its policy", tenantState(t.Tenant), t.Version))
 	g.row("isolation", string(t.Floor())+" at least")
-	g.row("egress", string(first(string(t.Egress), string(compute.EgressOpen))))
+	g.row("egress", first(string(t.Egress), string(compute.EgressOpen)))
 	g.row("regions", orDash(strings.Join(t.Regions, ", ")))
 	var labels []string
 	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {

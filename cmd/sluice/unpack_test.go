@@ -43,6 +43,7 @@ func pack(t testing.TB, hs ...tar.Header) []byte {
 func file(name, text string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeReg, Linkname: text}
 }
+
 func link(name, to string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
 }
@@ -134,7 +135,7 @@ func FuzzUnpackFiles(f *testing.F) {
 }
 
 func TestParseUSD(t *testing.T) {
-	for in, want := range map[string]int64{"500USD": 500e6, "500": 500e6, "$99.50": 99.5e6, "0": 0, " 1 usd": 1e6, "0.000001": 1} {
+	for in, want := range map[string]int64{"500USD": 500e6, "500": 500e6, "$99.50": 99.5e6, "0": 0, "1 usd": 1e6, "0.000001": 1} {
 		if got, err := parseUSD(in); int64(got) != want || err != nil {
 			t.Errorf("%q: %d, %v", in, got, err)
 		}

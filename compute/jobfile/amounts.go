@@ -25,8 +25,9 @@ func (p *parser) accelerators(e pair) (all []gpuWish, ordered bool) {
 			all = append(all, g)
 		}
 	}
-	switch v := e.value.(type) {
-	case *ast.MappingNode, *ast.MappingValueNode:
+	seq, list := e.value.(*ast.SequenceNode)
+	switch {
+	case isMapping(e.value):
 		for _, f := range p.repeated(e.value, "accelerators") { // {A100:4, A100:8} too
 			spec := f.key
 			if n := p.text(f); n != "" {
@@ -34,8 +35,8 @@ func (p *parser) accelerators(e pair) (all []gpuWish, ordered bool) {
 			}
 			add(f.node, spec)
 		}
-	case *ast.SequenceNode:
-		for _, n := range v.Values {
+	case list:
+		for _, n := range seq.Values {
 			s, ok := scalar(n)
 			if !ok {
 				p.wrong(where(n), "accelerators: a list holds names, such as [A100:8, H100:8]")

@@ -1,12 +1,14 @@
 package jobfile
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,6 +208,60 @@ func TestBatchInterpreters(t *testing.T) {
 		compute.BatchFacts{}, "SLURM_ARRAY_TASK_ID=5")
 	if err != nil || out != "END 5\n" {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// A signal to all processes of a job reaches the script and what srun started;
+// what they write on it arrives in the file and in the log. A second run appends.
+func TestBatchSignals(t *testing.T) {
+	const wait = `trap 'echo saved; exit 0' USR1; echo ready; while :; do sleep 1 & wait $!; done`
+	for name, c := range map[string]struct {
+		body    string
+		started int
+	}{
+		"the script": {wait, 1}, "two tasks": {"trap : USR1\nsrun -n2 sh -c \"" + strings.ReplaceAll(wait, "$!", `\$!`) + "\"", 2},
+	} {
+		dir := t.TempDir()
+		want := ""
+		for range 2 {
+			task, err := parse("#!/bin/sh\n#SBATCH -o out.txt\n"+c.body+"\n", "s.sh")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", task.Run)
+			cmd.Dir = dir
+			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, compute.BatchEnviron(task, compute.BatchFacts{JobID: "j-000042", Name: "s"})...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			pipe, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			lines := bufio.NewScanner(pipe)
+			for ready := 0; lines.Scan(); {
+				fmt.Fprintln(&got, lines.Text())
+				if lines.Text() == "ready" {
+					if ready++; ready == c.started {
+						if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGUSR1); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			want += got.String()
+			if n := strings.Count(got.String(), "saved\n"); n != c.started {
+				t.Errorf("%s: %d of %d were told: %s", name, n, c.started, got.String())
+			}
+			if b, err := os.ReadFile(filepath.Join(dir, "out.txt")); err != nil || string(b) != want {
+				t.Errorf("%s: the file has %q, want %q, %v", name, b, want, err)
+			}
+		}
 	}
 }
 

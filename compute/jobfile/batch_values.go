@@ -11,9 +11,6 @@ import (
 	"sluice/compute"
 )
 
-// maxArray is the most jobs of one array.
-const maxArray = 10_000
-
 // memory reads an amount in MB, of 2^20 bytes, with K, M, G or T behind it.
 func memory(v string) (int, error) {
 	digits := strings.TrimRight(v, "kKmMgGtTbB")
@@ -102,8 +99,8 @@ func arrayOf(v string) (*compute.Array, error) {
 		if !ok || last < first {
 			return nil, bad
 		}
-		if len(a.Indexes)+(last-first)/step >= maxArray {
-			return nil, invalid("more than %d jobs", maxArray)
+		if len(a.Indexes)+(last-first)/step >= compute.MaxArray {
+			return nil, invalid("more than %d jobs", compute.MaxArray)
 		}
 		for i := first; i <= last; i += step {
 			a.Indexes = append(a.Indexes, i)

@@ -211,7 +211,7 @@ func TestShapes(t *testing.T) {
 // The examples are what they say.
 func TestExamples(t *testing.T) {
 	seen := map[bool]int{}
-	for _, file := range []string{"digits/job.yaml", "digits/sweep.sh", "choices/job.yaml"} {
+	for _, file := range []string{"digits/job.yaml", "digits/sweep.sh", "choices/job.yaml", "torch/job.yaml"} {
 		file = filepath.Join("..", "..", "examples", file)
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -228,7 +228,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%+v", task)
 		}
 	}
-	if seen[true] != 1 || seen[false] != 2 {
+	if seen[true] != 1 || seen[false] != 3 {
 		t.Errorf("%v", seen)
 	}
 }

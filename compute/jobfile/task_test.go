@@ -95,6 +95,18 @@ func TestParseAccelerators(t *testing.T) {
 	}
 }
 
+// Within braces, too, a colon without a blank is part of a text.
+func TestParseFlow(t *testing.T) {
+	task, err := parse("resources: {image_id: docker:a/b:1.2, accelerators: [H100:1, A100-80GB:2], ports: [80, 90-91]}\nrun: x\n", "f")
+	if err != nil || task.Resources.Image != "a/b:1.2" || len(task.Choices) != 2 || task.Choices[1].GPUs != 2 || !task.Ordered || len(task.Resources.Ports) != 3 {
+		t.Errorf("%+v, %v", task, err)
+	}
+	task, err = parse("{resources: {accelerators: {L4:1, T4:2}, any_of: [{image_id: docker:x}]}, run: x, file_mounts: {/a:b: c}}\n", "f")
+	if err != nil || len(task.Choices) != 2 || task.Resources.Image != "x" {
+		t.Errorf("%+v, %v", task, err)
+	}
+}
+
 // Every mistake is told with its place and the way out.
 func TestParseMistakes(t *testing.T) {
 	for _, c := range []struct{ file, want string }{

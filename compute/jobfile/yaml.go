@@ -136,9 +136,26 @@ func (p *parser) repeated(n ast.Node, what string) []pair {
 func isMapping(n ast.Node) bool {
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
-		return true
+		_, text := glued(n)
+		return !text
 	}
 	return false
+}
+
+// glued returns the text of what the parser takes for a mapping within brackets
+// and braces, though no blank follows its colon: A100:8, docker:image.
+func glued(n ast.Node) (string, bool) {
+	m, ok := n.(*ast.MappingValueNode)
+	if all, many := n.(*ast.MappingNode); many && !all.IsFlowStyle && len(all.Values) == 1 {
+		m, ok = all.Values[0], true
+	}
+	if !ok {
+		return "", false
+	}
+	key, ok := scalar(m.Key)
+	value, ok2 := scalar(m.Value)
+	k, v := where(m.Key), where(m.Value)
+	return key + ":" + value, ok && ok2 && k.line == v.line && k.column+len(key)+1 == v.column
 }
 
 // items returns the elements of a list, or of a single value as a list of one.
@@ -157,6 +174,8 @@ func scalar(n ast.Node) (string, bool) {
 	switch v := n.(type) {
 	case *ast.StringNode:
 		return v.Value, true
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return glued(n)
 	case *ast.LiteralNode:
 		if v.Value == nil {
 			return "", true

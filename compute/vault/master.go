@@ -144,17 +144,17 @@ func makeMaster(path string) (*master, error) {
 // key anew and destroys the old master; with it goes whatever a disk still holds
 // of job keys that were erased before. It returns how many keys were wrapped anew.
 // After a crash in the middle, Open finishes it. Error: Conflict when the master
-// key comes from the environment, or there is none yet.
+// key comes from the environment.
 func (v *Vault) Rotate(ctx context.Context) (int, error) {
 	v.turn.Lock()
 	defer v.turn.Unlock()
 	switch {
 	case v.file == "":
 		return 0, sluice.Errorf(sluice.Conflict, "keep it in a file, which may lie on a disk of its own, to rotate it", "the vault's master key comes from the environment")
-	case v.master == nil:
-		return 0, sluice.Errorf(sluice.Conflict, "it is made when the first job with secrets comes", "the vault has no master key yet")
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
+	case v.master == nil: // nothing is wrapped yet: the first one is new enough
+		return 0, v.ready()
 	}
 	next, err := makeMaster(v.file + NextSuffix)
 	if err != nil {
