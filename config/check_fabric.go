@@ -13,8 +13,14 @@ func (d *decoder) checkFabric(c *Config) {
 	agents := 0
 	for i, h := range c.Hosts {
 		p := fmt.Sprintf("hosts[%d]", i)
+		d.checkHostClass(c, i)
+		for j, l := range h.Labels {
+			if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
+				d.bad(fmt.Sprintf("%s.labels[%d]", p, j), "", "%s.labels: %q is not KEY=VALUE", p, l)
+			}
+		}
 		if h.Driver != "agent" {
-			for _, f := range []string{".address", ".cpus", ".region", ".labels", ".isolations"} {
+			for _, f := range []string{".address", ".cpus", ".isolations"} {
 				if d.has(p + f) {
 					d.bad(p+f, "", "%s%s: only hosts with driver: agent have it", p, f)
 				}
@@ -24,11 +30,6 @@ func (d *decoder) checkFabric(c *Config) {
 		agents++
 		if h.Slots <= 0 && !d.broken[p+".slots"] {
 			d.bad(p, "", "the host %s needs slots: how many GPUs or CPU slots it gives to jobs", h.Name)
-		}
-		for j, l := range h.Labels {
-			if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
-				d.bad(fmt.Sprintf("%s.labels[%d]", p, j), "", "%s.labels: %q is not KEY=VALUE", p, l)
-			}
 		}
 		all := []string{"process", "container", "sandbox"}
 		for j, x := range h.Isolations {
@@ -69,5 +70,30 @@ func (d *decoder) checkFabric(c *Config) {
 	}
 	if f.Password.clear() {
 		d.warn("fabric.password", "the secret stands in the file for everybody to read; env:NAME or file:PATH keeps it out")
+	}
+}
+
+// checkHostClass finds hosts of one class that cannot take each other's place.
+func (d *decoder) checkHostClass(c *Config, i int) {
+	h := c.Hosts[i]
+	p := fmt.Sprintf("hosts[%d].class", i)
+	if h.Class == "" {
+		return
+	}
+	if h.Driver == "virtual" || h.GPUs == "auto" {
+		d.bad(p, "", "%s: a virtual host and one with gpus: auto have a class of their own", p)
+		return
+	}
+	for k, o := range c.Hosts[:i] {
+		if o.Name == h.Class && o.Class != h.Class {
+			d.bad(p, "", "%s: %s is the class of the host of that name, which does not say so itself", p, h.Class)
+		}
+		if o.Class != h.Class {
+			continue
+		}
+		if o.Node != h.Node || o.GPU != h.GPU || o.Rate != h.Rate || o.SpotRate != h.SpotRate {
+			d.bad(p, "", "%s: hosts of the class %s must have one node, one kind of GPU and one price, as hosts[%d] has", p, h.Class, k)
+		}
+		return
 	}
 }

@@ -130,6 +130,7 @@ type Host struct {
 	Name      string  `yaml:"name"`
 	Node      string  `yaml:"node"`
 	Driver    string  `yaml:"driver"`    // local, docker, agent, virtual
+	Class     string  `yaml:"class"`     // of hosts that may take each other's place; default: the host's name
 	Count     int     `yaml:"count"`     // virtual: hosts of this kind, default 1
 	GPU       string  `yaml:"gpu"`       // virtual, agent: the model; its slots are GPUs then
 	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a host with a model; 0: the number of CPUs
@@ -139,12 +140,14 @@ type Host struct {
 	Rate      float64 `yaml:"usd_per_slot_hour"`
 	SpotRate  float64 `yaml:"spot_usd_per_slot_hour"`
 
-	// Of hosts that agents run. What decides where a job may go is attested here by
-	// the operator, not claimed by the host.
+	// What decides where a job may go is attested here by the operator, not claimed by
+	// the host.
+	Region string   `yaml:"region"` // where it is
+	Labels []string `yaml:"labels"` // KEY=VALUE
+
+	// Of hosts that agents run.
 	Address    string   `yaml:"address"`    // where a gang's nodes reach it
 	CPUs       int      `yaml:"cpus"`       // default: its slots, where these are CPUs
-	Region     string   `yaml:"region"`     // where it is
-	Labels     []string `yaml:"labels"`     // KEY=VALUE
 	Isolations []string `yaml:"isolations"` // process, container, sandbox; empty: process
 
 	Containers Containers `yaml:"containers"` // local: besides processes, where it is given

@@ -37,7 +37,7 @@ func TestFabric(t *testing.T) {
 		"slots: 8, ":                       "",
 		"labels: [cert=iso27001, rack=]":   "labels: [iso27001]",
 		"isolations: [process, container]": "isolations: [podman]",
-		"{name: here, node: grid}":         "{name: here, node: grid, region: DE-HE}",
+		"{name: here, node: grid}":         "{name: here, node: grid, address: 10.0.0.1}",
 		"- {name: here, node: grid}":       "- {name: gpu1, node: grid}",
 	} {
 		if _, err := Parse([]byte(strings.Replace(fabricSite, old, next, 1)), "s.yaml"); err == nil {

@@ -299,7 +299,7 @@ func TestATenantCannotSayThatItIsAnother(t *testing.T) {
 
 func TestTokensOverTheAPI(t *testing.T) {
 	c := newClients(t, nil)
-	status, b := c.as(operatorToken, "POST", "/api/v1/tenants", `{"name":"carl","regions":["eu-de"],"max_units":4,"by":"ops"}`)
+	status, b := c.as(operatorToken, "POST", "/api/v1/tenants", `{"name":"carl","regions":["DE-HE"],"max_units":4,"by":"ops"}`)
 	if got := decode[compute.Tenant](t, []byte(b)); status != 201 || got.Version != 1 || got.MaxUnits != 4 || got.Trusted {
 		t.Fatalf("%d %s", status, b)
 	}

@@ -15,7 +15,6 @@ import (
 	"sluice/config"
 	"sluice/fabric"
 	"sluice/server"
-	"sluice/site"
 	"sluice/store"
 )
 
@@ -84,29 +83,30 @@ func (p *parts) hostDesk() server.Hosts {
 	return p.joined
 }
 
-// addAgent makes a class of its own of a host that an agent runs.
+// addAgent makes a host of one that an agent runs.
 func (p *parts) addAgent(h config.Host) {
 	x := compute.Host{
-		Name: h.Name, Class: h.Name, Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, GPUModel: h.GPU,
+		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, GPUModel: h.GPU,
 		IdleW: sluice.Watts(h.IdlePower), UnitW: sluice.Watts(h.SlotPower), Real: true, Remote: true,
-		Address: h.Address, Region: h.Region, Labels: map[string]string{},
+		Address: h.Address, Region: h.Region, Labels: labelsOf(h),
 	}
 	if x.CPUs == 0 && h.GPU == "" {
 		x.CPUs = h.Slots
 	}
-	for _, l := range h.Labels {
-		k, v, _ := strings.Cut(l, "=")
-		x.Labels[k] = v
-	}
 	for _, i := range h.Isolations {
 		x.Isolations = append(x.Isolations, compute.Isolation(i))
 	}
-	p.hosts = append(p.hosts, x)
-	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
-	p.options.Hosts = append(p.options.Hosts, site.HostClass{
-		Name: h.Name, Node: h.Node, Model: first(h.GPU, "joined machine"),
-		Hosts: []compute.Host{x}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
-	})
+	p.addToClass(h, x, first(h.GPU, "joined machine"))
+}
+
+// labelsOf is what the operator attests of a host.
+func labelsOf(h config.Host) map[string]string {
+	out := map[string]string{}
+	for _, l := range h.Labels {
+		k, v, _ := strings.Cut(l, "=")
+		out[k] = v
+	}
+	return out
 }
 
 // reached keeps new jobs off a host that does not answer.
