@@ -339,10 +339,16 @@ func TestEventsAreATenantsOwn(t *testing.T) {
 	defer res.Body.Close()
 	<-c.site.subbed
 	for _, e := range []site.Event{
-		{Kind: "status", Data: site.Status{Name: "demo"}}, {Kind: "decision", Data: site.Decision{ID: 1}}, {Kind: "alarm", Data: site.Alarm{ID: 1}},
-		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}}, {Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}}, {Kind: "job", Data: compute.Job{ID: "j-2"}},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}}, {Kind: "unknown", Data: nil},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
+		{Kind: "status", Data: site.Status{Name: "demo"}},
+		{Kind: "decision", Data: site.Decision{ID: 1}},
+		{Kind: "alarm", Data: site.Alarm{ID: 1}},
+		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}},
+		{Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}},
+		{Kind: "job", Data: compute.Job{ID: "j-2"}},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}},
+		{Kind: "unknown", Data: nil},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}},
+		{Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
 	} {
 		c.site.publish(e)
 	}
