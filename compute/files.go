@@ -54,11 +54,20 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 		return nil, notFound(id)
 	}
 	f := &JobFiles{job: id, roots: map[string]*os.Root{}}
+	missing := sluice.Errorf(sluice.NotFound, "a virtual job has none, and those of an ended job are wiped: sluice job show "+id, "job %s has no files here", id)
+	base, err := os.OpenRoot(s.jobDir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missing
+	} else if err != nil {
+		return nil, fmt.Errorf("open the folders of job %s: %w", id, err)
+	}
+	defer base.Close()
 	for _, name := range []string{FilesWork, FilesCheckpoint} {
-		root, err := os.OpenRoot(filepath.Join(s.jobDir(id), name))
-		if errors.Is(err, fs.ErrNotExist) {
+		// A job that is a process of the host can put a link in its folder's place.
+		if info, err := base.Lstat(name); err != nil || !info.IsDir() {
 			continue
 		}
+		root, err := base.OpenRoot(name)
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("open the folders of job %s: %w", id, err)
@@ -66,7 +75,7 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 		f.roots[name] = root
 	}
 	if len(f.roots) == 0 {
-		return nil, sluice.Errorf(sluice.NotFound, "a virtual job has none, and those of an ended job are wiped: sluice job show "+id, "job %s has no files here", id)
+		return nil, missing
 	}
 	return f, nil
 }

@@ -326,8 +326,11 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.Control = s.controlPath(n.RunID)
 	spec.Env = s.environ(r, spec)
 	spec.CPULimit = r.Task.Resources.CPUs
-	if spec.CPULimit == 0 && h.GPUModel == "" {
-		spec.CPULimit = float64(n.Units) // a unit is a CPU slot there
+	if h.GPUModel == "" {
+		spec.GPUs = nil // a unit is a CPU slot there
+		if spec.CPULimit == 0 {
+			spec.CPULimit = float64(n.Units)
+		}
 	}
 	spec.MemoryLimit = int64(r.Task.Resources.MemoryGB * float64(1<<30))
 	spec.DiskLimit = int64(r.Task.Resources.DiskGB * float64(1<<30))

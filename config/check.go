@@ -74,13 +74,7 @@ func (d *decoder) check(c *Config) {
 	for i, h := range c.Hosts {
 		d.ref(fmt.Sprintf("hosts[%d].node", i), "node", h.Node, nodes)
 	}
-	if n := slices.IndexFunc(c.Hosts, func(h Host) bool { return h.Driver == "local" }); n >= 0 {
-		for i := n + 1; i < len(c.Hosts); i++ {
-			if c.Hosts[i].Driver == "local" {
-				d.bad(fmt.Sprintf("hosts[%d].driver", i), "", "this machine is a host already: %s", c.Hosts[n].Name)
-			}
-		}
-	}
+	d.checkHosts(c)
 	d.checkGPUs(c)
 	d.checkMachines(c, classes)
 	d.checkReserves(c, classes)

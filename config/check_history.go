@@ -24,7 +24,7 @@ func (d *decoder) checkHistory(c *Config) {
 		switch {
 		case h.Driver == "virtual" && h.Slots == 0:
 			d.bad(p+".slots", "", "%s: a virtual host needs slots, the number of its GPUs", p)
-		case h.Driver == "local" && (h.Count > 1 || h.GPU != ""):
+		case h.Here() && (h.Count > 1 || h.GPU != ""):
 			d.bad(p+".driver", "virtual", "%s: count and gpu are of virtual hosts", p)
 		}
 	}

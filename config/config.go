@@ -123,13 +123,13 @@ type Machine struct {
 	Password Secret `yaml:"password"`
 }
 
-// Host is a compute host. This machine is `driver: local`, another that has joined
-// `driver: agent`; `driver: virtual` is a group of GPU hosts that stands in backtests
-// and plans only.
+// Host is a compute host. This machine is `driver: local`, or `driver: docker` where
+// it runs containers alone; another that has joined is `driver: agent`;
+// `driver: virtual` is a group of GPU hosts that stands in backtests and plans only.
 type Host struct {
 	Name      string  `yaml:"name"`
 	Node      string  `yaml:"node"`
-	Driver    string  `yaml:"driver"`    // local, agent, virtual
+	Driver    string  `yaml:"driver"`    // local, docker, agent, virtual
 	Count     int     `yaml:"count"`     // virtual: hosts of this kind, default 1
 	GPU       string  `yaml:"gpu"`       // virtual, agent: the model; its slots are GPUs then
 	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a host with a model; 0: the number of CPUs
@@ -147,7 +147,8 @@ type Host struct {
 	Labels     []string `yaml:"labels"`     // KEY=VALUE
 	Isolations []string `yaml:"isolations"` // process, container, sandbox; empty: process
 
-	GPUs       string     `yaml:"gpus"` // local: auto makes its slots the GPUs that the driver shows; none (default)
+	Containers Containers `yaml:"containers"` // local: besides processes, where it is given
+	GPUs       string     `yaml:"gpus"`       // local: auto makes its slots the GPUs that the driver shows; none (default)
 	IdleMining IdleMining `yaml:"idle_mining"`
 }
 
@@ -160,6 +161,22 @@ type Fabric struct {
 	User        string   `yaml:"user"`
 	Password    Secret   `yaml:"password"`
 	Keep        Duration `yaml:"keep"` // a job on one host runs on so long without the site, default 2h
+}
+
+// Containers is how a host runs work that is not trusted: the engine, and what
+// runs get of it. docs/isolation.md says what that keeps apart.
+type Containers struct {
+	Socket         string   `yaml:"socket"`
+	SandboxSocket  string   `yaml:"sandbox_socket"` // empty: the same
+	SandboxRuntime string   `yaml:"sandbox_runtime"`
+	Image          string   `yaml:"image"` // of tasks that name none
+	Pull           string   `yaml:"pull"`
+	Network        string   `yaml:"network"`
+	Isolations     []string `yaml:"isolations"` // empty: all that the engine gives
+	FirstUID       int      `yaml:"first_uid"`
+	SharedMemoryGB float64  `yaml:"shared_memory_gb"`
+	LogGB          float64  `yaml:"log_gb"`
+	GPUKind        string   `yaml:"gpu_kind"`
 }
 
 // IdleMining is what GPUs do that no job has. Without a driver: nothing.

@@ -177,7 +177,7 @@ var fields = map[string]field{
 
 	"Host.name":                   {doc: "The host's name.", need: true, form: "name"},
 	"Host.node":                   {doc: "The node that feeds it.", need: true},
-	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice, agent another machine that has joined (docs/hosts.md), virtual is a group of GPU hosts that stands in backtests and plans only.", def: "local", enum: []string{"local", "agent", "virtual"}},
+	"Host.driver":                 {doc: "How jobs are run on it; local is the machine that runs sluice, docker is that machine for containers alone, agent another machine that has joined (docs/hosts.md), virtual is a group of GPU hosts that stands in backtests and plans only.", def: "local", enum: []string{"local", "docker", "agent", "virtual"}},
 	"Host.count":                  {doc: "virtual: how many hosts of this kind there are.", def: "1", between: []float64{1, 1e5}},
 	"Host.gpu":                    {doc: "virtual, agent: the model of its GPUs."},
 	"Host.slots":                  {doc: "CPU slots for jobs, or GPUs of a virtual host; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
@@ -191,6 +191,19 @@ var fields = map[string]field{
 	"Host.isolations":             {doc: "agent: what stands between its jobs and the host: process, container, sandbox; nothing means process."},
 	"Host.usd_per_slot_hour":      {doc: "The rate of a slot for an hour.", def: "0", between: []float64{0, 1e4}},
 	"Host.spot_usd_per_slot_hour": {doc: "The rate of a slot for an hour of work that may be interrupted.", def: "0", between: []float64{0, 1e4}},
+	"Host.containers":             {doc: "How it runs work that is not trusted, with Podman or Docker: docs/isolation.md. A local host without it runs trusted tenants' work alone."},
+
+	"Containers.socket":           {doc: "The engine's Unix socket.", def: "/run/podman/podman.sock"},
+	"Containers.sandbox_socket":   {doc: "The engine for sandboxed runs where it is another: a Podman service has one runtime. Nothing means the same."},
+	"Containers.sandbox_runtime":  {doc: "The runtime that is a sandbox, with a kernel of its own.", def: "runsc"},
+	"Containers.image":            {doc: "The image of tasks that name none; nothing means that they are refused."},
+	"Containers.pull":             {doc: "Whether an image that is not on the host is fetched.", def: "never", enum: []string{"never", "missing"}},
+	"Containers.network":          {doc: "The engine's network for runs that may reach the outside. Nothing means slirp4netns with Podman; Docker needs one."},
+	"Containers.isolations":       {doc: "What this host may give of what its engine can: container, sandbox; nothing means all of it."},
+	"Containers.first_uid":        {doc: "The first of 65,536 users of the host that a container's users are, where the engine runs as root. Nobody else may have them.", def: "1048576", between: []float64{65536, 4e9}},
+	"Containers.shared_memory_gb": {doc: "The most that a run may have in /dev/shm, and again in /tmp; both count as its memory and get half of that at most.", def: "1", between: []float64{0.001, 1e5}},
+	"Containers.log_gb":           {doc: "How much of a job's output is kept.", def: "0.25", between: []float64{0.0001, 1000}},
+	"Containers.gpu_kind":         {doc: "The CDI kind of the host's GPUs.", def: "nvidia.com/gpu"},
 	"Host.gpus":                   {doc: "local: auto makes each GPU that NVIDIA's driver shows a slot, metered by its own readings.", def: "none", enum: []string{"none", "auto"}},
 	"Host.idle_mining":            {doc: "What GPUs do that no job has: a miner that runs where it pays more than its power."},
 

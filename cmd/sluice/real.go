@@ -56,7 +56,7 @@ func realParts(c *config.Config) (*parts, error) {
 		}
 	}
 	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
-		len(p.options.Miners), len(p.options.Classes), len(p.hosts), observeNote(s))
+		len(p.options.Miners), len(p.options.Classes), len(p.hosts), p.containers+observeNote(s))
 	return p, nil
 }
 
@@ -106,28 +106,9 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 		}
 		p.options.Miners = append(p.options.Miners, site.MinerSpec{Name: m.Name, Class: m.Class, Driver: m.Driver, Address: a.String(), Device: miner, Outlet: outlet})
 	}
-	var executor process.Config
-	for _, h := range c.Hosts {
-		if h.Driver != "local" { // virtual ones stand in backtests and plans
-			continue
-		}
-		var g *hostGPUs
-		if h.GPUs == "auto" {
-			if g, err = p.addGPUs(c, h); err != nil {
-				return err
-			}
-			if g == nil {
-				continue
-			}
-			executor.GPUs = runGPUs{g}
-		}
-		p.addHost(h, g)
-	}
-	real, err := process.New(executor)
-	if err != nil {
+	if err := p.addHosts(c); err != nil {
 		return err
 	}
-	p.executors["process"] = real
 	specs, err := feedSpecs(c, f)
 	if err != nil {
 		return err
@@ -167,13 +148,45 @@ func controlled(s config.Site) func(string) bool {
 	}
 }
 
+// addHosts makes the hosts of this machine and what runs jobs on them. Virtual ones
+// stand in backtests and plans.
+func (p *parts) addHosts(c *config.Config) error {
+	var executor process.Config
+	for i, h := range c.Hosts {
+		if !h.Here() {
+			continue
+		}
+		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		var g *hostGPUs
+		if h.GPUs == "auto" {
+			var err error
+			if g, err = p.addGPUs(c, h); err != nil {
+				return err
+			}
+			if g == nil {
+				continue
+			}
+			executor.GPUs = runGPUs{g}
+			g.describe(&local, sluice.Watts(h.SlotPower))
+		}
+		if c.HasContainers(i) {
+			if err := p.addContainers(h, &local, g); err != nil {
+				return fmt.Errorf("host %s: %w", h.Name, err)
+			}
+		}
+		p.addHost(h, local)
+	}
+	real, err := process.New(executor)
+	if err != nil {
+		return err
+	}
+	p.executors["process"] = real
+	return nil
+}
+
 // addHost makes a class of its own of each real host: their CPUs are not
 // interchangeable.
-func (p *parts) addHost(h config.Host, g *hostGPUs) {
-	local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
-	if g != nil {
-		g.describe(&local, sluice.Watts(h.SlotPower))
-	}
+func (p *parts) addHost(h config.Host, local compute.Host) {
 	p.hosts = append(p.hosts, local)
 	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
 	p.options.Hosts = append(p.options.Hosts, site.HostClass{

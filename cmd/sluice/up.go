@@ -92,6 +92,8 @@ type parts struct {
 	tick      time.Duration // wall time of a turn
 	poll      time.Duration // wall time of a sweep over all machines
 	banner    string
+	// containers says which isolations the hosts give, for the banner.
+	containers string
 	// background runs with the site until ctx ends: feeding it virtual work.
 	background func(ctx context.Context, s *running)
 	attach     func(s *running) error                     // once the compute service is there

@@ -48,6 +48,7 @@ type Config struct {
 	TempSize       int64  // bytes of /tmp, which is memory; default as SharedMemory
 	PidsLimit      int    // of runs that say none; default 4096
 	GPUs           string // CDI kind of the host's GPUs; default nvidia.com/gpu
+	Holds          Holds  // meters and limits the host's GPUs; nil: nothing does
 	CDIDirs        []string
 	SecretDir      string        // folder in memory that secrets pass through; default /dev/shm/sluice
 	Tick           time.Duration // how often logs are carried and ends looked for; default 50 ms
@@ -214,6 +215,7 @@ func (x *Executor) Usage(ctx context.Context, h compute.Handle) (compute.Usage, 
 	if u.DiskBytes == 0 {
 		u.DiskBytes, _ = diskUsed(ctx, r.Folders)
 	}
-	u.Seconds = max(0, time.Since(s.started).Seconds())
+	u.Seconds = max(0, time.Since(begun(dir, s)).Seconds())
+	x.addGPUs(dir, r, &u)
 	return u, nil
 }

@@ -36,6 +36,7 @@ type engine struct {
 	root     bool   // it runs as root
 	base     int    // first host id of its containers; 0: they are made by the run's own map, or by the engine's user
 	mapped   bool   // containers have a user namespace
+	limits   bool   // it can limit what they use
 	runtime  string // by default
 	runtimes []string
 }
@@ -78,18 +79,14 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	}}}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	v, err := cli.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
+	if e.podman, err = e.isPodman(ctx); err != nil {
 		return nil, e.failed(err)
-	}
-	for _, c := range v.Components {
-		e.podman = e.podman || strings.Contains(c.Name, "Podman")
 	}
 	info, err := cli.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return nil, e.failed(err)
 	}
-	e.runtime = info.Info.DefaultRuntime
+	e.runtime, e.limits = info.Info.DefaultRuntime, info.Info.MemoryLimit && info.Info.PidsLimit && info.Info.CPUCfsQuota
 	for name := range info.Info.Runtimes {
 		e.runtimes = append(e.runtimes, name)
 	}
@@ -98,6 +95,8 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 		switch {
 		case strings.HasPrefix(o, "name=rootless"):
 			e.root, e.mapped = false, true
+			// Without root there are limits only where systemd hands cgroups on.
+			e.limits = e.limits && info.Info.CgroupVersion == "2" && info.Info.CgroupDriver == "systemd"
 		case strings.HasPrefix(o, "name=userns"):
 			// Docker with userns-remap: its data folder is named after the map.
 			uid, _, ok := strings.Cut(filepath.Base(info.Info.DockerRootDir), ".")
@@ -112,9 +111,25 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	return e, nil
 }
 
+// isPodman asks for what only Podman has. Its version says so too, but takes it
+// seconds to put together.
+func (e *engine) isPodman(ctx context.Context) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://podman/v4.0.0/libpod/_ping", nil)
+	if err != nil {
+		return false, err
+	}
+	res, err := e.http.Do(req)
+	if err != nil {
+		return false, err
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK && res.Header.Get("Libpod-API-Version") != "", nil
+}
+
 // failed says what an error of the engine means for a person.
 func (e *engine) failed(err error) error {
-	if client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) {
+	var dial *net.OpError
+	if client.IsErrConnectionFailed(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &dial) {
 		return &sluice.Error{
 			Kind: sluice.Unavailable, Cause: err, Msg: "the container engine at " + e.socket + " does not answer",
 			Hint: "start it, for example with: systemctl enable --now podman.socket",
@@ -128,6 +143,9 @@ func (e *engine) can(i compute.Isolation, cfg Config) error {
 	if !e.mapped {
 		return sluice.Errorf(sluice.Invalid, "use Podman, or set userns-remap in Docker's daemon.json",
 			"the container engine at %s gives containers no user namespace", e.socket)
+	}
+	if !e.limits {
+		return sluice.Errorf(sluice.Invalid, "run it as root, or on cgroups version 2 with systemd", "the container engine at %s cannot limit memory, CPUs and processes", e.socket)
 	}
 	if i != compute.IsolationSandbox {
 		return nil
@@ -194,8 +212,11 @@ func (e *engine) kill(ctx context.Context, name, signal string) error {
 	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
+	if strings.Contains(err.Error(), "state improper") {
+		return nil // Podman's word for it, which it gives no status of its own
+	}
 	if s, serr := e.state(ctx, name); serr == nil && !s.running {
-		return nil // Podman has no word of its own for that
+		return nil
 	}
 	return e.failed(err)
 }

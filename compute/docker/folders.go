@@ -116,12 +116,8 @@ func writeSecrets(dir string, secrets []string) error {
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(parent, &st); err != nil {
+	if err := inMemory(parent); err != nil {
 		return fmt.Errorf("secrets: %w", err)
-	}
-	if st.Type != unix.TMPFS_MAGIC && st.Type != unix.RAMFS_MAGIC {
-		return fmt.Errorf("secrets: %s is not in memory", parent)
 	}
 	wipe(dir)
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -52,6 +52,11 @@ func (x *Executor) gpus(indexes []int) (names, nodes []string, err error) {
 	if len(indexes) == 0 {
 		return nil, nil, nil
 	}
+	if x.cfg.Holds != nil {
+		if indexes, err = x.cfg.Holds.Numbers(indexes); err != nil {
+			return nil, nil, err
+		}
+	}
 	known := map[string][]string{}
 	for _, dir := range x.cfg.CDIDirs {
 		files, _ := filepath.Glob(filepath.Join(dir, "*"))

@@ -1,14 +1,18 @@
 package docker_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"sluice"
+	"sluice/compute/docker"
 )
 
 // fakeCDI describes devices that are /dev/null under other names, where the
@@ -37,8 +41,84 @@ func fakeCDI(t *testing.T, dir, kind string) {
 	t.Cleanup(func() { _ = os.Remove(file); _ = os.Remove(dir) }) // the folder only where it is empty
 }
 
+// meter is who holds the GPUs, on the far side of Holds: it notes what it is told.
+type meter struct {
+	mu    sync.Mutex
+	calls []string
+	share float64
+}
+
+func (m *meter) note(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, fmt.Sprintf(format, args...))
+}
+
+func (m *meter) Numbers(indexes []int) ([]int, error) {
+	out := make([]int, len(indexes))
+	for i, n := range indexes {
+		out[i] = 2 - n // the driver counts the other way round
+	}
+	return out, nil
+}
+
+func (m *meter) Begin(_ context.Context, run string, indexes []int) error {
+	m.note("begin %s %v", run, indexes)
+	return nil
+}
+
+func (m *meter) End(_ context.Context, run string, _ time.Time) (docker.GPUUse, error) {
+	m.note("end %s", run)
+	return docker.GPUUse{EnergyWh: 1.5, Share: m.share}, nil
+}
+func (m *meter) Forget(run string) { m.note("forget %s", run) }
+func (m *meter) Use(context.Context, string) (docker.GPUUse, error) {
+	return docker.GPUUse{Power: 300, EnergyWh: 0.5}, nil
+}
+
+func (m *meter) Cap(_ context.Context, run string, share float64) (float64, error) {
+	m.note("cap %s %g", run, share)
+	m.share = share
+	return share, nil
+}
+func (m *meter) Runs() []string { return []string{"/of/another"} }
+
+// Whoever holds the GPUs is told before the job runs and after it has ended, says
+// which they are, and what they drew is the run's.
+func TestGPUsHeld(t *testing.T) {
+	p := service(t, "runc")
+	cfg, m := config(p), &meter{}
+	cfg.GPUs, cfg.Holds = fmt.Sprintf("sluice.test/held%d", os.Getpid()), m
+	fakeCDI(t, "/var/run/cdi", cfg.GPUs)
+	x := newExecutor(t, cfg)
+	if err := x.RecoverGPUs(); err != nil {
+		t.Error(err)
+	}
+	s := spec(t, t.TempDir(), `for i in 0 1 2; do [ -c /dev/sluice-fake$i ] && echo "has $i"; done; echo up > up; while [ ! -e go ]; do sleep 0.02; done`)
+	s.GPUs = []int{0}
+	h := startRun(t, x, s)
+	until(t, "up", func() bool { return text(s, "up") != "" })
+	if u, err := x.Usage(t.Context(), h); err != nil || u.Power != 300 || u.EnergyWh != 0.5 {
+		t.Errorf("usage %+v, %v", u, err)
+	}
+	if got, err := x.Cap(t.Context(), h, 0.5); err != nil || got != 0.5 {
+		t.Errorf("capped to %v, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(s.WorkDir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := waitRun(t, x, h)
+	if e.Code != 0 || e.Used.EnergyWh != 1.5 || e.Used.PowerShare != 0.5 || !strings.Contains(logOf(s), "\nhas 2\n[sluice]") {
+		t.Errorf("exit %+v\n%s", e, logOf(s))
+	}
+	run := "docker:" + s.Dir
+	want := []string{"begin " + run + " [0]", "cap " + run + " 0.5", "end " + run, "forget " + run}
+	if got := strings.Join(m.calls, ", "); got != strings.Join(want, ", ") {
+		t.Errorf("it was told %s", got)
+	}
+}
+
 func TestGPUs(t *testing.T) {
-	t.Parallel()
 	p := service(t, "runc")
 	cfg := config(p)
 	cfg.GPUs = fmt.Sprintf("sluice.test/fake%d", os.Getpid())

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice"
 	"sluice/compute"
 )
 
@@ -50,7 +51,11 @@ func (x *Executor) awaitEnd(dir string, w *watch) (compute.Exit, error) {
 	}
 	m := &minder{x: x, dir: dir, run: r, watch: w}
 	exit := m.mind()
+	x.leaveGPUs(dir, r, exit.At, &exit.Used)
 	m.finish(exit)
+	if x.cfg.Holds != nil && len(r.GPUs) > 0 {
+		x.cfg.Holds.Forget(holdOf(dir))
+	}
 	return exit, nil
 }
 
@@ -224,9 +229,7 @@ func (m *minder) ended() compute.Exit {
 		m.add(m.bounded(told.Usage, s))
 		oom = oom || told.oomKills > 0
 	}
-	// Podman writes the start down after it, the end by the clock of another: they
-	// may cross.
-	m.used.Seconds = max(0, s.finished.Sub(s.started).Seconds())
+	m.used.Seconds = max(0, s.finished.Sub(begun(m.dir, s)).Seconds())
 	if n, err := diskUsed(context.Background(), m.run.Folders); err == nil {
 		m.used.DiskBytes = n
 	}
@@ -248,13 +251,22 @@ func (m *minder) ended() compute.Exit {
 	return e
 }
 
+// begun is when the run took up its units. Podman writes the start down some time
+// after it.
+func begun(dir string, s state) time.Time {
+	if info, err := os.Stat(filepath.Join(dir, startedFile)); err == nil && info.ModTime().Before(s.started) {
+		return info.ModTime()
+	}
+	return s.started
+}
+
 // bounded keeps what the job could have written itself within what is possible.
 func (m *minder) bounded(u compute.Usage, s state) compute.Usage {
 	cpus := m.run.CPUs
 	if cpus == 0 {
 		cpus = float64(numCPU())
 	}
-	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(s.started).Seconds())+0.1)
+	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(begun(m.dir, s)).Seconds())+0.1)
 	if m.run.Memory > 0 {
 		u.MemPeak = min(u.MemPeak, m.run.Memory)
 	} else if m.used.MemPeak > 0 {
@@ -289,17 +301,30 @@ func (x *Executor) sweep(dir string, r run) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	e, err := x.engine(ctx, r.Isolation)
-	for try := 0; err == nil && try < 5; try++ {
+	if err != nil {
+		return
+	}
+	// Under load Podman finds a container's mounts busy for a while.
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		if err = e.remove(ctx, r.Container); err == nil {
-			_ = os.Remove(filepath.Join(dir, startedFile))
-			_ = os.Remove(filepath.Join(dir, engineLog))
-			_ = os.RemoveAll(filepath.Join(dir, boxDir))
-			_ = os.RemoveAll(filepath.Join(dir, outDir))
-			_ = os.RemoveAll(filepath.Join(dir, controlDir))
+			err = e.dropGang(ctx, dir, r.Gang)
+		}
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if sluice.KindOf(err) == sluice.Unavailable {
 			return
 		}
-		<-time.After(200 * time.Millisecond)
-		err = nil
+	}
+	_ = os.Remove(filepath.Join(dir, startedFile))
+	_ = os.Remove(filepath.Join(dir, engineLog))
+	for _, d := range []string{boxDir, outDir, controlDir} {
+		_ = os.RemoveAll(filepath.Join(dir, d))
 	}
 }
 

@@ -15,6 +15,14 @@ import (
 
 func keys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
 
+// create makes the container.
+func (e *engine) create(ctx context.Context, p plan) error {
+	if e.podman {
+		return e.createPodman(ctx, p)
+	}
+	return e.createDocker(ctx, p)
+}
+
 // createDocker makes the container with Docker. Its user namespace is the
 // daemon's, its network one that the operator has made: see can.
 func (e *engine) createDocker(ctx context.Context, p plan) error {

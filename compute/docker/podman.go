@@ -140,8 +140,10 @@ func (p plan) podmanSpec() podmanSpec {
 		m := []podmanMap{{0, p.base, uidCount}}
 		s.UserNS, s.IDMappings = &podmanNS{Mode: "private"}, &podmanMappings{m, m}
 	}
-	switch p.network {
-	case "none", "slirp4netns":
+	switch holder, shared := strings.CutPrefix(p.network, "container:"); {
+	case shared:
+		s.NetNS = podmanNS{Mode: "container", Value: holder}
+	case p.network == "none" || p.network == "slirp4netns":
 		s.NetNS = podmanNS{Mode: p.network}
 	default:
 		s.NetNS, s.CNI = podmanNS{Mode: "bridge"}, []string{p.network}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 )
 
@@ -133,8 +134,10 @@ func (p *podman) serve() error {
 		return err
 	}
 	defer log.Close()
-	args := []string{"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
-		"--storage-driver", "overlay", "--runtime", p.runtime}
+	args := []string{
+		"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
+		"--storage-driver", "overlay", "--runtime", p.runtime,
+	}
 	if p.runtime == "runsc" {
 		args = append(args, "--runtime-flag", "network=none") // its own network fails in Podman's namespaces
 	}
@@ -179,9 +182,10 @@ func (p *podman) removeAll(t testing.TB, dir string) {
 		t.Fatal(err)
 	}
 	for _, c := range res.Items {
-		if _, err := p.cli.ContainerRemove(t.Context(), c.ID, client.ContainerRemoveOptions{Force: true}); err != nil {
-			t.Fatal(err)
-		}
+		until(t, "it is removed", func() bool { // Podman may find its mounts busy
+			_, err := p.cli.ContainerRemove(t.Context(), c.ID, client.ContainerRemoveOptions{Force: true})
+			return err == nil || errdefs.IsNotFound(err)
+		})
 	}
 }
 
@@ -330,12 +334,18 @@ func (p *podman) close() {
 		cancel()
 	}
 	p.stop()
-	for _, m := range mounts(p.dir) {
-		_ = syscall.Unmount(m, syscall.MNT_DETACH)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for range 50 { // what removes a container may still be at it
+		for _, m := range mounts(p.dir) {
+			_ = syscall.Unmount(m, syscall.MNT_DETACH)
+		}
+		if err := os.RemoveAll(p.dir); err == nil {
+			return
+		}
+		<-tick.C
 	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		fmt.Fprintln(os.Stderr, "clean up:", err)
-	}
+	fmt.Fprintln(os.Stderr, "clean up: cannot remove", p.dir)
 }
 
 // mounts returns what is mounted below the folder, the deepest first.

@@ -312,7 +312,8 @@ func TestMountTargets(t *testing.T) {
 	}
 	s := spec(t, t.TempDir(), `cat ~/in/home below/x /data/deep/c; echo more >> below/x`)
 	s.Mounts = []compute.RunMount{
-		{Source: filepath.Join(dir, "a"), Target: "~/in/home"}, {Source: filepath.Join(dir, "b"), Target: "below/x"},
+		{Source: filepath.Join(dir, "a"), Target: "~/in/home"},
+		{Source: filepath.Join(dir, "b"), Target: "below/x"},
 		{Source: filepath.Join(dir, "c"), Target: "/data/deep/c", ReadOnly: true},
 	}
 	if log, e := result(t, x, s); e.Code != 0 || !strings.Contains(log, "file a\nfile b\nfile c\n") {

@@ -86,13 +86,18 @@ func (x *Executor) startHeld(ctx context.Context, dir string, spec compute.RunSp
 	r := x.newRun(dir, name, spec)
 	err = x.create(ctx, e, dir, r, spec)
 	if err == nil {
+		err = x.takeGPUs(ctx, dir, r)
+	}
+	if err == nil {
 		err = x.launch(ctx, e, dir, r)
 	}
 	if err != nil {
+		var unused compute.Usage
+		x.leaveGPUs(dir, r, time.Now(), &unused)
 		// Nothing of it is left, and it may be tried again.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		if rerr := e.remove(clean, name); rerr != nil {
+		if rerr := errors.Join(e.remove(clean, name), e.dropGang(clean, dir, r.Gang)); rerr != nil {
 			err = errors.Join(err, rerr)
 		} else {
 			_ = os.Remove(filepath.Join(dir, startedFile))
@@ -173,7 +178,7 @@ func (x *Executor) newRun(dir, name string, spec compute.RunSpec) run {
 	r := run{
 		RunID: spec.RunID, Host: spec.Host, Container: name, Image: spec.Image, Isolation: spec.Isolation,
 		Log: spec.Log, LogLimit: x.cfg.LogLimit, SetupDone: spec.SetupDone, Memory: spec.MemoryLimit,
-		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Boot: bootID(),
+		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, GPUs: spec.GPUs, Gang: gangNet(dir, spec), Boot: bootID(),
 	}
 	if r.Image == "" {
 		r.Image = x.cfg.Image
@@ -223,10 +228,18 @@ func (x *Executor) create(ctx context.Context, e *engine, dir string, r run, spe
 		return err
 	}
 	p := x.plan(e, dir, r, spec, img, devices, nodes)
-	if e.podman {
-		return e.createPodman(ctx, p)
+	if r.Gang != "" {
+		lock, err := lockGang(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close() // the node is there then, and keeps the network
+		if err := e.makeGang(ctx, r.Gang, p); err != nil {
+			return err
+		}
+		p.network, p.labels[gangLabel] = "container:"+r.Gang, r.Gang
 	}
-	return e.createDocker(ctx, p)
+	return e.create(ctx, p)
 }
 
 func limits(r run) string {
@@ -327,7 +340,8 @@ func (x *Executor) base(e *engine) int {
 // launch starts the container and returns once its first process is ready to be
 // stopped, which is before it runs anything of the job.
 func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) error {
-	if err := os.WriteFile(filepath.Join(dir, startedFile), nil, 0o600); err != nil {
+	// Its time is when the run took up its units.
+	if err := os.WriteFile(filepath.Join(dir, startedFile), []byte(time.Now().UTC().Format(time.RFC3339Nano)), 0o600); err != nil {
 		return err
 	}
 	if err := syncDir(dir); err != nil {

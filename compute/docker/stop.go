@@ -12,6 +12,9 @@ import (
 // killAgain is how long a kill may take before it is tried again.
 const killAgain = 2 * time.Second
 
+// killTries is how often an engine may fail to.
+const killTries = 5
+
 // Stop asks the run to end, waits the grace and kills it. The container's first
 // process hands the signal to all others, and runs the task's hook before it.
 func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Duration) error {
@@ -49,7 +52,7 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 	}
 	kill := time.NewTimer(time.Until(until))
 	defer kill.Stop()
-	for {
+	for failed := 0; ; {
 		select {
 		case <-w.done:
 			return over()
@@ -57,7 +60,9 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 			return doing(ctx.Err())
 		case <-kill.C:
 			if err := e.kill(ctx, r.Container, "KILL"); err != nil && ctx.Err() == nil {
-				return doing(err)
+				if failed++; failed == killTries {
+					return doing(err)
+				}
 			}
 			kill.Reset(killAgain)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"sluice"
@@ -115,6 +116,9 @@ func (x *Executor) RecoverGPUs() error {
 	}
 	var errs []error
 	for _, dir := range x.cfg.GPUs.Runs() {
+		if !filepath.IsAbs(dir) {
+			continue // another executor's
+		}
 		if held, err := isHeld(dir); err != nil || held {
 			continue // in doubt it goes on, limited as it is
 		}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/compute"
+	"sluice/compute/docker"
+	"sluice/config"
+)
+
+// engineTimeout is how long a container engine may take to say what it can do.
+const engineTimeout = 5 * time.Second
+
+// addContainers lets the host run containers: alone where its driver is docker,
+// else besides processes. An engine that does not answer yet is taken for one that
+// gives plain containers: runs wait for it with what it said.
+func (p *parts) addContainers(h config.Host, host *compute.Host, g *hostGPUs) error {
+	k := h.Containers
+	cfg := docker.Config{
+		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
+		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUs: k.GPUKind,
+	}
+	if g != nil {
+		cfg.Holds = containerGPUs{runGPUs{g}}
+	}
+	x, err := docker.New(cfg)
+	if err != nil {
+		return err
+	}
+	p.executors["docker"] = x
+	p.prepare = append(p.prepare, func(_ string, log *slog.Logger) error {
+		if err := x.RecoverGPUs(); err != nil {
+			log.Error("power limits of GPUs are not restored yet", "err", err)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	gives, err := x.Isolations(ctx)
+	note := ""
+	if err != nil {
+		note = fmt.Sprintf("  containers: %v\n", err)
+	}
+	if err != nil && len(gives) == 0 {
+		gives = []compute.Isolation{compute.IsolationContainer}
+	}
+	gives = slices.DeleteFunc(gives, func(i compute.Isolation) bool {
+		return len(k.Isolations) > 0 && !slices.Contains(k.Isolations, string(i))
+	})
+	if note == "" {
+		note = fmt.Sprintf("  jobs in containers: %s, by the engine at %s\n", names(gives), k.Socket)
+	}
+	p.containers += note
+	host.Executors = map[compute.Isolation]string{compute.IsolationContainer: "docker", compute.IsolationSandbox: "docker"}
+	host.Isolations = gives
+	if h.Driver == "docker" {
+		host.Executor = "docker"
+		if len(gives) == 0 {
+			return fmt.Errorf("its engine at %s gives none of the isolations that it may: %s", k.Socket, strings.Join(k.Isolations, ", "))
+		}
+		return nil
+	}
+	host.Isolations = append([]compute.Isolation{compute.IsolationNone}, gives...)
+	return nil
+}
+
+// containerGPUs is the host's GPUs as the executor of containers sees them.
+type containerGPUs struct{ runGPUs }
+
+func (g containerGPUs) Numbers(units []int) ([]int, error) { return g.driver(units) }
+
+func (g containerGPUs) End(ctx context.Context, run string, at time.Time) (docker.GPUUse, error) {
+	u, err := g.runGPUs.End(ctx, run, at)
+	return docker.GPUUse(u), err
+}
+
+func (g containerGPUs) Use(ctx context.Context, run string) (docker.GPUUse, error) {
+	u, err := g.runGPUs.Use(ctx, run)
+	return docker.GPUUse(u), err
+}
+
+func names(list []compute.Isolation) string {
+	var out []string
+	for _, i := range list {
+		out = append(out, string(i))
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+func gigabytes(n float64) int64 { return int64(n * (1 << 30)) }

@@ -1,0 +1,109 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
+
+	"sluice/compute"
+)
+
+// The nodes of a gang that are on this host share one network, in which they
+// reach each other on 127.0.0.1, as nodes that are processes do. A container of
+// its own holds it: any node may end before the others. It is there from the
+// first node's start to the last one's end.
+
+// gangLock is beside the folders of the gang's nodes.
+const gangLock = "gang.lock"
+
+const gangLabel = "sluice.gang"
+
+// gangNet is the name of the container that holds the network of the run's gang,
+// "" for a run that needs none.
+func gangNet(dir string, spec compute.RunSpec) string {
+	if spec.Nodes <= 1 || spec.Egress != compute.EgressOpen {
+		return ""
+	}
+	return containerName(filepath.Dir(dir), "net-"+spec.JobID)
+}
+
+// lockGang keeps others from making or removing the gang's network.
+func lockGang(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(dir), gangLock), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the gang's network: %w", err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			_ = f.Close()
+			return nil, fmt.Errorf("the gang's network: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// makeGang starts the container that holds the gang's network, where none does.
+// The gang's lock is held. p is the plan of a node.
+func (e *engine) makeGang(ctx context.Context, name string, p plan) error {
+	s, err := e.state(ctx, name)
+	if err == nil && s.found && !s.running {
+		err = e.remove(ctx, name)
+		s.found = false
+	}
+	if err != nil || s.found {
+		return err
+	}
+	err = e.create(ctx, plan{
+		name: name, image: p.image, labels: map[string]string{"sluice.net": name}, workDir: "/",
+		argv:   []string{"/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"},
+		memory: 64 << 20, pids: 8, files: 64, shm: 1 << 16, base: p.base, network: p.network, runtime: p.runtime,
+		logMax: 1 << 16,
+	})
+	if err == nil {
+		err = e.start(ctx, name)
+	}
+	if err != nil {
+		return fmt.Errorf("the gang's network: %w", err)
+	}
+	return nil
+}
+
+// dropGang removes the gang's network when no node is left that uses it.
+func (e *engine) dropGang(ctx context.Context, dir, name string) error {
+	if name == "" {
+		return nil
+	}
+	lock, err := lockGang(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	res, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", gangLabel+"="+name)})
+	if err != nil {
+		return e.failed(err)
+	}
+	if len(res.Items) > 0 {
+		return nil
+	}
+	if err := e.kill(ctx, name, "KILL"); err != nil { // it has nothing to save
+		return err
+	}
+	return e.remove(ctx, name)
+}
