@@ -80,6 +80,35 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 	return f, nil
 }
 
+// Fetch brings home what the running nodes of a job have written elsewhere, so that
+// Files shows it. A host that does not answer is an error; what came before stands.
+func (s *Service) Fetch(ctx context.Context, id string) error {
+	type node struct {
+		x Fetcher
+		h Handle
+	}
+	var todo []node
+	s.mu.Lock()
+	e := s.jobs[id]
+	if e != nil {
+		for i := range e.Nodes {
+			if x, ok := s.cfg.Executors[e.Nodes[i].Executor].(Fetcher); ok && e.Nodes[i].Handle != "" && e.Nodes[i].Exit == nil {
+				todo = append(todo, node{x, e.Nodes[i].Handle})
+			}
+		}
+	}
+	s.mu.Unlock()
+	if e == nil {
+		return notFound(id)
+	}
+	for _, n := range todo {
+		if err := n.x.Fetch(ctx, n.h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close lets go of the folders.
 func (f *JobFiles) Close() {
 	for _, r := range f.roots {

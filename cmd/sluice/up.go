@@ -269,7 +269,7 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 	}
 	now := p.clock.Now()
 	var err error
-	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
+	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now, p.farErasers(db)...); err != nil {
 		return nil, err
 	}
 	r.jobs = compute.New(compute.Config{
