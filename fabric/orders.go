@@ -50,6 +50,7 @@ type Folder struct {
 	Path   string `json:"path"`             // on the site, as the run's specification has it
 	File   string `json:"file,omitempty"`   // the path is this one file of the folder
 	Return bool   `json:"return,omitempty"` // what a run changes in it goes back to the site
+	Shared bool   `json:"shared,omitempty"` // others write to it too: the nodes of a gang, other jobs
 }
 
 // FolderName makes the name of a folder on hosts from its path on the site.

@@ -171,6 +171,9 @@ func (x *Executor) bringFolder(ctx context.Context, h handle, f fabric.Folder, f
 		return err
 	}
 	plan := tree.Diff(want, have)
+	if f.Shared {
+		plan = tree.Merge(want, have)
+	}
 	if n := sum(want); n > x.cfg.MaxReturn {
 		return sluice.Errorf(sluice.Invalid, "", "%d bytes in %s are more than may be brought back", n, f.Path)
 	}

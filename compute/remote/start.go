@@ -93,11 +93,11 @@ func (x *Executor) handleOf(spec compute.RunSpec) (handle, error) {
 	if h.Log == "" {
 		h.Log = filepath.Join(h.Dir, "log")
 	}
-	add := func(kind, path string, back bool) error {
+	add := func(kind, path string, back, shared bool) error {
 		if path == "" {
 			return nil
 		}
-		f := fabric.Folder{Name: fabric.FolderName(kind, path), Path: path, Return: back}
+		f := fabric.Folder{Name: fabric.FolderName(kind, path), Path: path, Return: back, Shared: back && shared}
 		info, err := os.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && back:
@@ -111,9 +111,9 @@ func (x *Executor) handleOf(spec compute.RunSpec) (handle, error) {
 		h.Folders = append(h.Folders, f)
 		return nil
 	}
-	err = errors.Join(add("work", spec.WorkDir, true), add("checkpoint", spec.CheckpointDir, true))
+	err = errors.Join(add("work", spec.WorkDir, true, false), add("checkpoint", spec.CheckpointDir, true, spec.Nodes > 1))
 	for i, m := range spec.Mounts {
-		err = errors.Join(err, add(fmt.Sprintf("m%d", i), m.Source, !m.ReadOnly))
+		err = errors.Join(err, add(fmt.Sprintf("m%d", i), m.Source, !m.ReadOnly, true))
 	}
 	return h, err
 }

@@ -200,6 +200,32 @@ type Plan struct {
 	Bytes int64    // of the files to bring
 }
 
+// Merge says what of want is new to have, or newer: for a folder to which others
+// write too. Nothing is dropped, since what want has not may be somebody else's, but
+// for an entry that has become another kind of thing since.
+func Merge(want, have []Entry) Plan {
+	old := make(map[string]Entry, len(have))
+	for _, e := range have {
+		old[e.Path] = e
+	}
+	var mine []Entry
+	for _, e := range want {
+		o, there := old[e.Path]
+		switch {
+		case there && e.Kind == Dir && o.Kind == Dir:
+		case there && e.Time <= o.Time && !(e.Kind == Link && o.Kind == Link):
+			// What stands there is as new.
+		default:
+			mine = append(mine, e)
+		}
+	}
+	p := Diff(mine, have)
+	p.Drop = slices.DeleteFunc(p.Drop, func(path string) bool {
+		return !slices.ContainsFunc(mine, func(e Entry) bool { return e.Path == path })
+	})
+	return p
+}
+
 // Diff compares two listings. What is dropped is what have has and want has not,
 // or has as something else.
 func Diff(want, have []Entry) Plan {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -244,4 +245,24 @@ func FuzzPieces(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Into a folder to which others write too goes what is newer, and nothing of theirs
+// is dropped.
+func TestMergeKeepsWhatOthersWrote(t *testing.T) {
+	f := func(p string, at int64) Entry { return Entry{Path: p, Kind: File, Size: at, Time: at, Mode: 0o600} }
+	have := []Entry{{Path: "d", Kind: Dir, Mode: 0o700}, f("d/other", 5), f("mine", 3), f("newer", 9), f("was-file", 1), {Path: "link", Kind: Link, Target: "mine"}}
+	want := []Entry{{Path: "d", Kind: Dir, Mode: 0o755}, f("d/new", 4), f("mine", 4), f("newer", 8), {Path: "was-file", Kind: Link, Target: "x", Time: 2}, {Path: "link", Kind: Link, Target: "newer"}}
+	p := Merge(want, have)
+	var put []string
+	for _, e := range p.Put {
+		put = append(put, e.Path)
+	}
+	slices.Sort(put)
+	if !slices.Equal(put, []string{"d/new", "link", "mine", "was-file"}) || !slices.Equal(p.Drop, []string{"was-file"}) {
+		t.Errorf("put %v, drop %v", put, p.Drop)
+	}
+	if p := Merge(have, have); len(p.Put)+len(p.Drop) != 0 {
+		t.Errorf("the same twice: %+v", p)
+	}
 }
