@@ -157,6 +157,7 @@ func (p *parts) addHosts(c *config.Config) error {
 			continue
 		}
 		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		var gpus compute.GPUs // of its containers
 		if h.GPUs == "auto" {
 			g, err := p.addGPUs(c, h)
 			if err != nil {
@@ -165,11 +166,11 @@ func (p *parts) addHosts(c *config.Config) error {
 			if g == nil {
 				continue
 			}
-			executor.GPUs = runGPUs{g}
+			executor.GPUs, gpus = runGPUs{hostGPUs: g}, runGPUs{hostGPUs: g, of: inContainers}
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
 		if c.HasContainers(i) {
-			if err := p.addContainers(h, &local); err != nil {
+			if err := p.addContainers(h, &local, gpus); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
