@@ -19,7 +19,7 @@ type runGPUs struct {
 }
 
 // inContainers is before the names of the runs of the executor of containers.
-const inContainers = "container:"
+const inContainers = "docker:"
 
 func (g runGPUs) Env(ctx context.Context, units []int) ([]string, error) {
 	at, err := g.driver(units)

@@ -221,7 +221,7 @@ func (x *Executor) Usage(ctx context.Context, h compute.Handle) (compute.Usage, 
 	if u.DiskBytes == 0 {
 		u.DiskBytes, _ = diskUsed(ctx, r.Folders)
 	}
-	u.Seconds = max(0, time.Since(s.started).Seconds())
+	u.Seconds = max(0, time.Since(begun(dir, s)).Seconds())
 	x.gpus.Add(dir, &u)
 	return u, nil
 }

@@ -77,7 +77,7 @@ func waitRun(t testing.TB, x *docker.Executor, h compute.Handle) compute.Exit {
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	late := time.NewTimer(time.Minute)
+	late := time.NewTimer(3 * time.Minute)
 	defer late.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -38,7 +38,6 @@ func fakeCDI(t *testing.T, dir, kind, node string, names ...string) {
 }
 
 func TestGPUs(t *testing.T) {
-	t.Parallel()
 	p := service(t, "runc")
 	cfg := config(p)
 	cfg.GPUKind = fmt.Sprintf("sluice.test/fake%d", os.Getpid())

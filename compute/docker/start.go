@@ -297,7 +297,8 @@ func (x *Executor) base(e *engine) int {
 // launch starts the container and returns once its first process is ready to be
 // stopped, which is before it runs anything of the job.
 func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) error {
-	if err := os.WriteFile(filepath.Join(dir, startedFile), nil, 0o600); err != nil {
+	// Its time is when the run took up its units.
+	if err := os.WriteFile(filepath.Join(dir, startedFile), []byte(time.Now().UTC().Format(time.RFC3339Nano)), 0o600); err != nil {
 		return err
 	}
 	if err := syncDir(dir); err != nil {
@@ -317,7 +318,7 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 		if exists(filepath.Join(dir, outDir), "up") {
 			break
 		}
-		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil {
+		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil && strings.HasSuffix(b, "\n") {
 			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
 		}
 		if n%20 == 0 {
