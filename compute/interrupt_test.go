@@ -1,6 +1,7 @@
 package compute_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -8,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"sluice"
 	"sluice/compute"

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -19,26 +18,16 @@ const engineTimeout = 5 * time.Second
 // addContainers lets the host run containers: alone where its driver is docker,
 // else besides processes. An engine that does not answer yet is taken for one that
 // gives plain containers: runs wait for it with what it said.
-func (p *parts) addContainers(h config.Host, host *compute.Host, g *hostGPUs) error {
+func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GPUs) error {
 	k := h.Containers
-	cfg := docker.Config{
+	x, err := docker.New(docker.Config{
 		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
-		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUs: k.GPUKind,
-	}
-	if g != nil {
-		cfg.Holds = containerGPUs{runGPUs{g}}
-	}
-	x, err := docker.New(cfg)
+		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUKind: k.GPUKind, GPUs: gpus,
+	})
 	if err != nil {
 		return err
 	}
 	p.executors["docker"] = x
-	p.prepare = append(p.prepare, func(_ string, log *slog.Logger) error {
-		if err := x.RecoverGPUs(); err != nil {
-			log.Error("power limits of GPUs are not restored yet", "err", err)
-		}
-		return nil
-	})
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
 	gives, err := x.Isolations(ctx)
@@ -67,21 +56,6 @@ func (p *parts) addContainers(h config.Host, host *compute.Host, g *hostGPUs) er
 	}
 	host.Isolations = append([]compute.Isolation{compute.IsolationNone}, gives...)
 	return nil
-}
-
-// containerGPUs is the host's GPUs as the executor of containers sees them.
-type containerGPUs struct{ runGPUs }
-
-func (g containerGPUs) Numbers(units []int) ([]int, error) { return g.driver(units) }
-
-func (g containerGPUs) End(ctx context.Context, run string, at time.Time) (docker.GPUUse, error) {
-	u, err := g.runGPUs.End(ctx, run, at)
-	return docker.GPUUse(u), err
-}
-
-func (g containerGPUs) Use(ctx context.Context, run string) (docker.GPUUse, error) {
-	u, err := g.runGPUs.Use(ctx, run)
-	return docker.GPUUse(u), err
 }
 
 func names(list []compute.Isolation) string {

@@ -157,20 +157,20 @@ func (p *parts) addHosts(c *config.Config) error {
 			continue
 		}
 		local := localHost(h.Name, first(h.Class, h.Name), h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
-		var g *hostGPUs
+		var gpus compute.GPUs // of its containers
 		if h.GPUs == "auto" {
-			var err error
-			if g, err = p.addGPUs(c, h); err != nil {
+			g, err := p.addGPUs(c, h)
+			if err != nil {
 				return err
 			}
 			if g == nil {
 				continue
 			}
-			executor.GPUs = runGPUs{g}
+			executor.GPUs, gpus = runGPUs{hostGPUs: g}, runGPUs{hostGPUs: g, of: inContainers}
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
 		if c.HasContainers(i) {
-			if err := p.addContainers(h, &local, g); err != nil {
+			if err := p.addContainers(h, &local, gpus); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}

@@ -51,11 +51,7 @@ func (x *Executor) awaitEnd(dir string, w *watch) (compute.Exit, error) {
 	}
 	m := &minder{x: x, dir: dir, run: r, watch: w}
 	exit := m.mind()
-	x.leaveGPUs(dir, r, exit.At, &exit.Used)
 	m.finish(exit)
-	if x.cfg.Holds != nil && len(r.GPUs) > 0 {
-		x.cfg.Holds.Forget(holdOf(dir))
-	}
 	return exit, nil
 }
 

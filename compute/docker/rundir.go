@@ -41,8 +41,7 @@ type run struct {
 	Isolation compute.Isolation `json:"isolation"`
 	Log       string            `json:"log"`
 	Shared    bool              `json:"shared,omitempty"` // its log is that of other nodes too
-	GPUs      []int             `json:"gpus,omitempty"`
-	Gang      string            `json:"gang,omitempty"` // container that holds its gang's network
+	Gang      string            `json:"gang,omitempty"`   // container that holds its gang's network
 	Control   string            `json:"control,omitempty"`
 	LogStart  int64             `json:"log_start"` // size of the log where its output begins
 	LogLimit  int64             `json:"log_limit"`
