@@ -205,10 +205,10 @@ func holdsNodes(h Host, r Resources, units int) int {
 
 // refuses says why the host may never take such work of the tenant, or "".
 func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
-	if r.Region != "" && !strings.EqualFold(r.Region, h.Region) {
+	if r.Region != "" && !within(h.Region, r.Region) {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the task wants " + r.Region
 	}
-	if len(t.Regions) > 0 && !slices.ContainsFunc(t.Regions, func(x string) bool { return strings.EqualFold(x, h.Region) }) {
+	if len(t.Regions) > 0 && !slices.ContainsFunc(t.Regions, func(x string) bool { return within(h.Region, x) }) {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the tenant's data stay in " + strings.Join(t.Regions, ", ")
 	}
 	for _, want := range []map[string]string{r.Labels, t.Labels} {
@@ -228,6 +228,11 @@ func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
 		}
 	}
 	return ""
+}
+
+// within says whether a region is one or lies in it: DE-HE in DE.
+func within(region, in string) bool {
+	return strings.EqualFold(region, in) || len(region) > len(in) && region[len(in)] == '-' && strings.EqualFold(region[:len(in)], in)
 }
 
 // isolation is what a tenant's work needs at least.

@@ -156,7 +156,7 @@ func (p *parts) addHosts(c *config.Config) error {
 		if !h.Here() {
 			continue
 		}
-		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		local := localHost(h.Name, first(h.Class, h.Name), h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
 		var g *hostGPUs
 		if h.GPUs == "auto" {
 			var err error
@@ -174,7 +174,8 @@ func (p *parts) addHosts(c *config.Config) error {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
-		p.addHost(h, local)
+		local.Region, local.Labels = h.Region, labelsOf(h)
+		p.addToClass(h, local, "this machine")
 	}
 	real, err := process.New(executor)
 	if err != nil {
@@ -184,14 +185,19 @@ func (p *parts) addHosts(c *config.Config) error {
 	return nil
 }
 
-// addHost makes a class of its own of each real host: their CPUs are not
-// interchangeable.
-func (p *parts) addHost(h config.Host, local compute.Host) {
-	p.hosts = append(p.hosts, local)
-	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
+// addToClass adds a real host to its class. What one host has is not what another
+// has, unless the configuration says that they are of one class.
+func (p *parts) addToClass(h config.Host, x compute.Host, model string) {
+	p.hosts = append(p.hosts, x)
+	p.rates[x.Class] = rate{h.Rate, h.SpotRate}
+	for i := range p.options.Hosts {
+		if c := &p.options.Hosts[i]; c.Name == x.Class {
+			c.Hosts, c.Model = append(c.Hosts, x), first(h.GPU, "compute host")
+			return
+		}
+	}
 	p.options.Hosts = append(p.options.Hosts, site.HostClass{
-		Name: h.Name, Node: h.Node, Model: "this machine",
-		Hosts: []compute.Host{local}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
+		Name: x.Class, Node: h.Node, Model: model, Hosts: []compute.Host{x}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
 	})
 }
 

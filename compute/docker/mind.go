@@ -85,18 +85,23 @@ type minder struct {
 // does not answer is waited for: what it runs may well go on.
 func (m *minder) mind() compute.Exit {
 	ctx := context.Background()
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		if m.ask(ctx) == nil {
-			break
+	tick := time.NewTicker(m.x.cfg.Tick)
+	defer tick.Stop()
+	wait, next := 100*time.Millisecond, time.Time{}
+	for {
+		if now := time.Now(); !now.Before(next) {
+			if m.ask(ctx) == nil {
+				break
+			}
+			next, wait = now.Add(wait), min(2*wait, 5*time.Second)
 		}
-		<-time.After(wait)
+		m.carry() // what the job says is there without the engine
+		<-tick.C
 	}
 	if m.state.running {
 		_ = os.WriteFile(filepath.Join(m.dir, upFile), nil, 0o600)
 	}
 	m.resumeStop()
-	tick := time.NewTicker(m.x.cfg.Tick)
-	defer tick.Stop()
 	for m.state.running {
 		m.carry()
 		m.noteSetup()

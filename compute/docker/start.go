@@ -361,7 +361,7 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 		if exists(filepath.Join(dir, outDir), "up") {
 			break
 		}
-		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil {
+		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil && strings.HasSuffix(b, "\n") {
 			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
 		}
 		if n%20 == 0 {
