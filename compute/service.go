@@ -34,6 +34,7 @@ type Config struct {
 	Tenants    Tenants                                                                       // nil: every tenant is trusted and has no limits
 	Vault      Vault                                                                         // nil: tasks with secrets are refused
 	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
+	HostPower  func(host string) (sluice.Watts, bool)                                        // of the whole host by its own readings, where they are fresh; nil: none has any
 	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 

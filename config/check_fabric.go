@@ -14,6 +14,7 @@ func (d *decoder) checkFabric(c *Config) {
 	for i, h := range c.Hosts {
 		p := fmt.Sprintf("hosts[%d]", i)
 		d.checkHostClass(c, i)
+		d.checkHostMeter(c, i)
 		for j, l := range h.Labels {
 			if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
 				d.bad(fmt.Sprintf("%s.labels[%d]", p, j), "", "%s.labels: %q is not KEY=VALUE", p, l)
@@ -95,5 +96,27 @@ func (d *decoder) checkHostClass(c *Config, i int) {
 			d.bad(p, "", "%s: hosts of the class %s must have one node, one kind of GPU and one price, as hosts[%d] has", p, h.Class, k)
 		}
 		return
+	}
+}
+
+// checkHostMeter finds a host's meter that is not there.
+func (d *decoder) checkHostMeter(c *Config, i int) {
+	h := c.Hosts[i]
+	p := fmt.Sprintf("hosts[%d].meter", i)
+	switch {
+	case h.Meter == "":
+		return
+	case h.Driver == "virtual":
+		d.bad(p, "", "%s: a virtual host has no meter", p)
+		return
+	}
+	name, n, err := OutletOf(h.Meter)
+	if err != nil {
+		d.bad(p, "", "%s: %s", p, asWrong(err).msg)
+		return
+	}
+	x, ok := d.device(c, p, name, "measures no power", func(f facilityDriver) bool { return f.meters })
+	if ok && n > 0 && x.Driver != "snmp" {
+		d.bad(p, "", "%s: only a PDU has outlets: write %s alone", p, name)
 	}
 }

@@ -143,6 +143,7 @@ type Host struct {
 	// What decides where a job may go is attested here by the operator, not claimed by
 	// the host.
 	Region string   `yaml:"region"` // where it is
+	Meter  string   `yaml:"meter"`  // what measures the whole host: DEVICE/NUMBER of a PDU's outlet, or DEVICE
 	Labels []string `yaml:"labels"` // KEY=VALUE
 
 	// Of hosts that agents run.

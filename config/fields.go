@@ -187,6 +187,7 @@ var fields = map[string]field{
 	"Host.slot_power":             {doc: "The power that each slot in use adds.", def: "0W"},
 	"Host.address":                {doc: "agent: the address at which other nodes of a gang reach it."},
 	"Host.cpus":                   {doc: "agent: its CPUs for jobs; 0 means as many as slots, where those are CPUs.", def: "0", between: []float64{0, 4096}},
+	"Host.meter":                  {doc: "What measures the whole host: DEVICE/NUMBER for an outlet of a PDU, DEVICE for the host's own controller (Redfish) or a meter. Without it its idle_power and slot_power count."},
 	"Host.region":                 {doc: "Where it is, for tenants whose work must stay there.", form: "region"},
 	"Host.labels":                 {doc: "What you attest of it, as KEY=VALUE: certifications, network, rack."},
 	"Host.isolations":             {doc: "agent: what stands between its jobs and the host: process, container, sandbox; nothing means process."},

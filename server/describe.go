@@ -119,6 +119,7 @@ var properties = map[string]string{
 	"Strike.kw":     "Drawn by them now, in kilowatts",
 	"Machine.state": "mining, sleeping, stopping, waking, idle, busy, silent, fault or locked", "Machine.mode": "Mode as last read",
 	"Machine.want": "Setpoint", "Machine.driver": "Driver that speaks to it", "Machine.address": "Its address", "virtual": "Whether it is simulated",
+	"Machine.jobs_kw": "Of a host: drawn for jobs, in kilowatts", "Machine.residual_kw": "Of a host whose power is measured: what neither its idle power nor its jobs account for, in kilowatts",
 	"Machine.kind": "miner or host", "Machine.power_source": "Where the power comes from: meter, pdu, device, nameplate",
 	"Machine.asleep_by_sluice": "Sluice put it to sleep and will wake it", "Pin.machine": "Name of the machine", "Pin.mode": "A mode, or locked",
 	"Alarm.severity": "info, warning or critical", "Alarm.name": "Stable name of the kind of alarm", "Alarm.subject": "Machine, node or feed",

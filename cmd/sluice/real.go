@@ -109,6 +109,9 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 	if err := p.addHosts(c); err != nil {
 		return err
 	}
+	if err := p.addHostMeters(c, f); err != nil {
+		return err
+	}
 	specs, err := feedSpecs(c, f)
 	if err != nil {
 		return err
