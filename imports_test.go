@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"report":    {"."},
 	"pivot":     {".", "dispatch", "history", "report"},
 	"backtest":  {".", "compute", "device", "dispatch", "feed", "forecast", "history", "ledger", "report", "sim/hosts", "site"},
-	"store":     {".", "compute", "compute/tenant", "ledger", "site"},
+	"store":     {".", "compute", "fabric", "compute/tenant", "ledger", "site"},
 	"server":    {".", "compute", "compute/tenant", "ledger", "site"},
 	"telemetry": {".", "site"},
 	"ui":        {},
@@ -51,6 +51,10 @@ var mayImport = map[string][]string{
 	"feed/…":             {".", "broker", "feed"},
 	"forecast/…":         {}, // a learner of numbers: it knows nothing of prices
 	"compute/…":          {".", "compute"},
+	"compute/agent":      {".", "compute", "fabric", "fabric/tree"},
+	"compute/remote":     {".", "compute", "fabric", "fabric/tree"},
+	"fabric":             {".", "compute", "fabric/tree"},
+	"fabric/tree":        {"."},
 	"compute/elastic":    {"."}, // it is pure: samples and jobs in, caps out
 	"compute/idle":       {"."},
 	"compute/placement":  {"."}, // what is free and what is asked: it knows nothing of jobs
@@ -70,6 +74,10 @@ var outside = map[string][]string{
 	"compute/docker":    {"github.com/moby/moby", "github.com/containerd/errdefs", "github.com/goccy/go-yaml", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
+	"compute/agent":     {"golang.org/x/sys"},
+	"compute/remote":    {"golang.org/x/sys"},
+	"fabric":            {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", "golang.org/x/crypto/bcrypt", "golang.org/x/sys", "golang.org/x/time"},
+	"fabric/tree":       {"golang.org/x/sys"},
 	"device/devicetest": {"github.com/GehirnInc/crypt"},
 	"device/dialect":    {"github.com/goccy/go-yaml"},
 	"device/gpu":        {"golang.org/x/sys"},

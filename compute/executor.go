@@ -147,6 +147,12 @@ type Execer interface {
 	Exec(ctx context.Context, h Handle, argv []string, in io.Reader, out io.Writer) (code int, err error)
 }
 
+// Fetcher is an executor whose runs have their folders somewhere else.
+type Fetcher interface {
+	// Fetch brings what a run has changed in its folders home, while it goes on.
+	Fetch(ctx context.Context, h Handle) error
+}
+
 // Capper is an executor that can limit the power of a run's units.
 type Capper interface {
 	// Cap limits each GPU of the run to the share of its full power limit, 1 for

@@ -54,11 +54,20 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 		return nil, notFound(id)
 	}
 	f := &JobFiles{job: id, roots: map[string]*os.Root{}}
+	missing := sluice.Errorf(sluice.NotFound, "a virtual job has none, and those of an ended job are wiped: sluice job show "+id, "job %s has no files here", id)
+	base, err := os.OpenRoot(s.jobDir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missing
+	} else if err != nil {
+		return nil, fmt.Errorf("open the folders of job %s: %w", id, err)
+	}
+	defer base.Close()
 	for _, name := range []string{FilesWork, FilesCheckpoint} {
-		root, err := os.OpenRoot(filepath.Join(s.jobDir(id), name))
-		if errors.Is(err, fs.ErrNotExist) {
+		// A job that is a process of the host can put a link in its folder's place.
+		if info, err := base.Lstat(name); err != nil || !info.IsDir() {
 			continue
 		}
+		root, err := base.OpenRoot(name)
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("open the folders of job %s: %w", id, err)
@@ -66,9 +75,38 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 		f.roots[name] = root
 	}
 	if len(f.roots) == 0 {
-		return nil, sluice.Errorf(sluice.NotFound, "a virtual job has none, and those of an ended job are wiped: sluice job show "+id, "job %s has no files here", id)
+		return nil, missing
 	}
 	return f, nil
+}
+
+// Fetch brings home what the running nodes of a job have written elsewhere, so that
+// Files shows it. A host that does not answer is an error; what came before stands.
+func (s *Service) Fetch(ctx context.Context, id string) error {
+	type node struct {
+		x Fetcher
+		h Handle
+	}
+	var todo []node
+	s.mu.Lock()
+	e := s.jobs[id]
+	if e != nil {
+		for i := range e.Nodes {
+			if x, ok := s.cfg.Executors[e.Nodes[i].Executor].(Fetcher); ok && e.Nodes[i].Handle != "" && e.Nodes[i].Exit == nil {
+				todo = append(todo, node{x, e.Nodes[i].Handle})
+			}
+		}
+	}
+	s.mu.Unlock()
+	if e == nil {
+		return notFound(id)
+	}
+	for _, n := range todo {
+		if err := n.x.Fetch(ctx, n.h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close lets go of the folders.

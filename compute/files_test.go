@@ -156,6 +156,21 @@ func TestFilesWhileTheJobRuns(t *testing.T) {
 	if _, _, err := f.Open("work/fifo"); sluice.KindOf(err) != sluice.NotFound {
 		t.Errorf("a pipe: %v", err)
 	}
+	// The folder itself, in whose place a process of the host could put a link.
+	if err := os.Rename(work, work+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, work); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := w.svc.Files(j.ID); err != nil {
+		t.Error(err)
+	} else {
+		if _, _, err := g.Open("work/f"); sluice.KindOf(err) != sluice.NotFound {
+			t.Errorf("through a link in the folder's place: %v", err)
+		}
+		g.Close()
+	}
 	var b bytes.Buffer
 	if err := f.Tar(t.Context(), "work", &b); err != nil || bytes.Contains(b.Bytes(), []byte("out\x00")) {
 		t.Errorf("packed: %v", err)

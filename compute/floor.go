@@ -228,8 +228,6 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 			why = "it is of the other kind, virtual or real"
 		case h.DiskGB > 0 && res.DiskGB > h.DiskGB:
 			why = fmt.Sprintf("it has %g GB of disk", h.DiskGB)
-		case h.Remote && s.cfg.Reach != nil && !s.cfg.Reach(h.Name):
-			why = "it does not answer"
 		default:
 			why = s.refuses(h, e.Task, res, t)
 		}

@@ -207,10 +207,10 @@ func TestArrayAndDependencies(t *testing.T) {
 // What must stay in a region, on attested hosts, or behind a wall stays there.
 func TestPolicy(t *testing.T) {
 	de, us := gpuHost("de"), gpuHost("us")
-	de.Region, us.Region = "eu-de", "us-tx"
+	de.Region, us.Region = "DE-HE", "US-TX"
 	de.Labels = map[string]string{"cert": "c5"}
 	w := newWorld(t, de, us)
-	w.tenants = tenants{"acme": {Name: "acme", Regions: []string{"EU-de"}, Version: 7}, "free": {Name: "free"}}
+	w.tenants = tenants{"acme": {Name: "acme", Regions: []string{"de"}, Version: 7}, "free": {Name: "free"}}
 	w.restart()
 	start := func(r compute.SubmitRequest) compute.Job {
 		t.Helper()
@@ -222,7 +222,7 @@ func TestPolicy(t *testing.T) {
 		t.Fatalf("placed on %s", j.Host)
 	}
 	p, err := w.db.Placements().Placements(t.Context(), "j-000001")
-	if err != nil || len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "us-tx") {
+	if err != nil || len(p) != 1 || p[0].PolicyVersion != 7 || p[0].Hosts[0] != "de" || !strings.Contains(p[0].Refused["us"], "US-TX") {
 		t.Fatalf("decision %+v", p)
 	}
 	again := w.submit(gpus(8, 60))
@@ -231,7 +231,7 @@ func TestPolicy(t *testing.T) {
 	if p, err := w.db.Placements().Placements(t.Context(), again.ID); err != nil || len(p) != 1 || p[0].Run != "" || p[0].Refused["us"] == "" {
 		t.Errorf("the refusal left %+v (%v)", p, err)
 	}
-	if !strings.Contains(err.Error(), "us-tx") {
+	if !strings.Contains(err.Error(), "US-TX") {
 		t.Errorf("the refusal does not say why: %v", err)
 	}
 	free := gpus(8, 60)
@@ -240,7 +240,7 @@ func TestPolicy(t *testing.T) {
 		t.Fatalf("placed on %s", j.Host)
 	}
 	for _, change := range []func(*compute.SubmitRequest){
-		func(r *compute.SubmitRequest) { r.Task.Resources.Region = "us-tx" },
+		func(r *compute.SubmitRequest) { r.Task.Resources.Region = "US-TX" },
 		func(r *compute.SubmitRequest) { r.Task.Resources.Labels = map[string]string{"cert": "iso"} },
 		func(r *compute.SubmitRequest) { r.Tenant = "nobody" },
 	} {

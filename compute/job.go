@@ -46,7 +46,7 @@ type Host struct {
 
 	Address    string               // where the nodes of a gang reach it; "" for this machine
 	DiskGB     float64              // for jobs; 0: not limited
-	Region     string               // jurisdiction and place, e.g. eu-de; "" where the site names none
+	Region     string               // jurisdiction and place, e.g. DE-HE; "" where the site names none
 	Labels     map[string]string    // attested by the operator: certification, network, …
 	Isolations []Isolation          // that its executor can give; empty: IsolationNone alone
 	Remote     bool                 // an agent runs it

@@ -36,7 +36,7 @@ func (s *Service) mounts(r Record, work string) ([]RunMount, error) {
 	var out []RunMount
 	for i, m := range r.Task.FileMounts {
 		if path.IsAbs(m.Target) {
-			if err := within(work, r.Task.AtWork(i)); err != nil {
+			if err := staysIn(work, r.Task.AtWork(i)); err != nil {
 				return nil, sluice.Errorf(sluice.Conflict, "submit it again: what came along for "+m.Target+" is not what it was",
 					"job %s: mount %s: %v", r.Job.ID, m.Target, err)
 			}
@@ -49,8 +49,8 @@ func (s *Service) mounts(r Record, work string) ([]RunMount, error) {
 	return out, nil
 }
 
-// within says whether the path below the folder is there and leads nowhere else.
-func within(dir, p string) error {
+// staysIn says whether the path below the folder is there and leads nowhere else.
+func staysIn(dir, p string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err

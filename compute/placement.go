@@ -14,6 +14,8 @@ import (
 // HostUse is what a host does now.
 type HostUse struct {
 	UnitsBusy int
+	Measured  bool         // PowerW is the host's own reading
+	JobsW     sluice.Watts // of the jobs on it, by their readings or by UnitW
 	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
 	Jobs      []string     // that hold its units, sorted
 }
@@ -31,6 +33,7 @@ func (s *Service) HostUse() map[string]HostUse {
 			if share := e.Job.PowerShare; share > 0 {
 				u.PowerW -= sluice.Watts((1 - share) * float64(s.hosts[e.Nodes[i].Host].power(e.Nodes[i].Units)))
 			}
+			u.JobsW += s.nodePower(e, i)
 			if n := len(u.Jobs); n == 0 || u.Jobs[n-1] != e.Job.ID {
 				u.Jobs = append(u.Jobs, e.Job.ID)
 			}
@@ -40,10 +43,28 @@ func (s *Service) HostUse() map[string]HostUse {
 	for name, h := range s.hosts {
 		u := out[name]
 		u.PowerW += h.IdleW + h.UnitW*sluice.Watts(u.UnitsBusy)
+		if s.cfg.HostPower != nil && h.Real {
+			if w, ok := s.cfg.HostPower(name); ok {
+				u.PowerW, u.Measured = w, true
+			}
+		}
 		slices.Sort(u.Jobs)
 		out[name] = u
 	}
 	return out
+}
+
+// nodePower is what a node draws now: by the readings of its units, else by what
+// its host is said to draw for each. Callers hold mu.
+func (s *Service) nodePower(e *entry, rank int) sluice.Watts {
+	if rank < len(e.live) && e.live[rank].Power > 0 {
+		return e.live[rank].Power
+	}
+	w := float64(s.hosts[e.Nodes[rank].Host].power(e.Nodes[rank].Units))
+	if share := e.Job.PowerShare; share > 0 {
+		w *= share
+	}
+	return sluice.Watts(w)
 }
 
 // Block keeps new jobs off a host, for maintenance, until it is called with an
@@ -205,10 +226,10 @@ func holdsNodes(h Host, r Resources, units int) int {
 
 // refuses says why the host may never take such work of the tenant, or "".
 func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
-	if r.Region != "" && !strings.EqualFold(r.Region, h.Region) {
+	if r.Region != "" && !within(h.Region, r.Region) {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the task wants " + r.Region
 	}
-	if len(t.Regions) > 0 && !slices.ContainsFunc(t.Regions, func(x string) bool { return strings.EqualFold(x, h.Region) }) {
+	if len(t.Regions) > 0 && !slices.ContainsFunc(t.Regions, func(x string) bool { return within(h.Region, x) }) {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the tenant's data stay in " + strings.Join(t.Regions, ", ")
 	}
 	for _, want := range []map[string]string{r.Labels, t.Labels} {
@@ -228,6 +249,11 @@ func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
 		}
 	}
 	return ""
+}
+
+// within says whether a region is one or lies in it: DE-HE in DE.
+func within(region, in string) bool {
+	return strings.EqualFold(region, in) || len(region) > len(in) && region[len(in)] == '-' && strings.EqualFold(region[:len(in)], in)
 }
 
 // isolation is what a tenant's work needs at least.

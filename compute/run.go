@@ -64,9 +64,6 @@ func (s *Service) launchOne(x Executor, e *entry, rec Record, rank int, prepared
 		spec, err = s.spec(s.ctx, rec, rank)
 	}
 	var h Handle
-	if err == nil && s.cfg.Yield != nil && len(spec.GPUs) > 0 && s.hosts[spec.Host].GPUModel != "" {
-		err = s.cfg.Yield(s.ctx, spec.Host, spec.GPUs)
-	}
 	if err == nil {
 		s.listen(e, run, spec.Control)
 		h, err = x.Start(s.ctx, spec)

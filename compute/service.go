@@ -33,9 +33,8 @@ type Config struct {
 	Path       string                                                                        // PATH of jobs on real hosts; empty: a standard one
 	Tenants    Tenants                                                                       // nil: every tenant is trusted and has no limits
 	Vault      Vault                                                                         // nil: tasks with secrets are refused
-	Reach      func(host string) bool                                                        // whether a remote host answers; nil: all do
 	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
-	Yield      func(ctx context.Context, host string, gpus []int) error                      // frees GPUs of what they do without a job; nil: they do nothing
+	HostPower  func(host string) (sluice.Watts, bool)                                        // of the whole host by its own readings, where they are fresh; nil: none has any
 	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 

@@ -81,6 +81,7 @@ func (d *decoder) check(c *Config) {
 	d.checkFeeds(c)
 	d.checkServer(c)
 	d.checkTelemetry(c.Telemetry)
+	d.checkFabric(c)
 	d.checkHistory(c)
 	d.checkPivot(c, classes)
 	if len(c.Machines) == 0 && len(c.Hosts) == 0 {

@@ -33,6 +33,7 @@ type Config struct {
 	Server   Server    `yaml:"server"`
 
 	Telemetry Telemetry `yaml:"telemetry"`
+	Fabric    Fabric    `yaml:"fabric"`
 	Privacy   Privacy   `yaml:"privacy"`
 
 	// Dialects is a folder with firmwares of the operator's own.
@@ -123,20 +124,32 @@ type Machine struct {
 }
 
 // Host is a compute host. This machine is `driver: local`, or `driver: docker` where
-// it runs containers alone; `driver: virtual` is a group of GPU hosts that stands
-// in backtests and plans only.
+// it runs containers alone; another that has joined is `driver: agent`; `driver:
+// virtual` is a group of GPU hosts that stands in backtests and plans only.
 type Host struct {
 	Name      string  `yaml:"name"`
 	Node      string  `yaml:"node"`
-	Driver    string  `yaml:"driver"`    // local, docker, virtual
+	Driver    string  `yaml:"driver"`    // local, docker, agent, virtual
+	Class     string  `yaml:"class"`     // of hosts that may take each other's place; default: the host's name
 	Count     int     `yaml:"count"`     // virtual: hosts of this kind, default 1
-	GPU       string  `yaml:"gpu"`       // virtual: the model; its slots are GPUs then
-	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a virtual host; 0: the number of CPUs
+	GPU       string  `yaml:"gpu"`       // virtual, agent: the model; its slots are GPUs then
+	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a host with a model; 0: the number of CPUs
 	Memory    float64 `yaml:"memory_gb"` // for jobs; 0: what the machine has
 	IdlePower Power   `yaml:"idle_power"`
 	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
 	Rate      float64 `yaml:"usd_per_slot_hour"`
 	SpotRate  float64 `yaml:"spot_usd_per_slot_hour"`
+
+	// What decides where a job may go is attested here by the operator, not claimed by
+	// the host.
+	Region string   `yaml:"region"` // where it is
+	Meter  string   `yaml:"meter"`  // what measures the whole host: DEVICE/NUMBER of a PDU's outlet, or DEVICE
+	Labels []string `yaml:"labels"` // KEY=VALUE
+
+	// Of hosts that agents run.
+	Address    string   `yaml:"address"`    // where a gang's nodes reach it
+	CPUs       int      `yaml:"cpus"`       // default: its slots, where these are CPUs
+	Isolations []string `yaml:"isolations"` // process, container, sandbox; empty: process
 
 	Containers Containers `yaml:"containers"` // local: besides processes, where it is given
 	GPUs       string     `yaml:"gpus"`       // local: auto makes its slots the GPUs that the driver shows; none (default)
@@ -157,6 +170,17 @@ type Containers struct {
 	SharedMemoryGB float64  `yaml:"shared_memory_gb"`
 	LogGB          float64  `yaml:"log_gb"`
 	GPUKind        string   `yaml:"gpu_kind"`
+}
+
+// Fabric is how the agents of other machines join.
+type Fabric struct {
+	Listen      string   `yaml:"listen"`      // default 127.0.0.1:8421; of the embedded server
+	URL         string   `yaml:"url"`         // of an existing NATS cluster instead
+	CA          string   `yaml:"ca"`          // file with its authorities; absolute after Load
+	Credentials string   `yaml:"credentials"` // file with a user's credentials; absolute after Load
+	User        string   `yaml:"user"`
+	Password    Secret   `yaml:"password"`
+	Keep        Duration `yaml:"keep"` // a job on one host runs on so long without the site, default 2h
 }
 
 // IdleMining is what GPUs do that no job has. Without a driver: nothing.

@@ -73,6 +73,9 @@ func (c *Config) moor(dir string) {
 		c.Machines[i].Password = c.Machines[i].Password.at(dir)
 	}
 	abs(&c.Server.TokenFile)
+	abs(&c.Fabric.CA)
+	abs(&c.Fabric.Credentials)
+	c.Fabric.Password = c.Fabric.Password.at(dir)
 	if !strings.HasPrefix(c.Privacy.MasterKey, "env:") {
 		abs(&c.Privacy.MasterKey)
 	}

@@ -124,7 +124,7 @@ func (t *table) notes() []string {
 		"New miners are never bought, and what the kept ones are worth at the end is not counted.",
 	}
 	if m.leftOut > 0 {
-		out = append(out, fmt.Sprintf("%d weeks of the history are left out: more than %d of their hours are unknown.", m.leftOut, maxUnknown))
+		out = append(out, fmt.Sprintf("Weeks of the history that are left out, since more than %d of their hours are unknown: %d.", maxUnknown, m.leftOut))
 	}
 	if m.held > 0 {
 		out = append(out, fmt.Sprintf("%d unknown hours hold the value before them.", m.held))

@@ -72,6 +72,7 @@ var access = map[string]string{
 	"responses": forOperator, "curves": forOperator, "promise": forOperator, "previewFleet": forOperator, "orderFleet": forOperator,
 	"curtail": forOperator, "previewCurtailment": forOperator, "curtailments": forOperator, "curtailment": forOperator, "cancelCurtailment": forOperator,
 	"balance": forOperator, "entries": forOperator, "export": forOperator, "backup": forOperator,
+	"hosts": forOperator, "host-token": forOperator, "host-revoke": forOperator, "host-lost": forOperator,
 	"metrics": forOperator, "healthz": forAll,
 
 	"tenants": forOperator, "tenant": forOperator, "addTenant": forOperator, "setTenant": forOperator,

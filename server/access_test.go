@@ -299,7 +299,7 @@ func TestATenantCannotSayThatItIsAnother(t *testing.T) {
 
 func TestTokensOverTheAPI(t *testing.T) {
 	c := newClients(t, nil)
-	status, b := c.as(operatorToken, "POST", "/api/v1/tenants", `{"name":"carl","regions":["eu-de"],"max_units":4,"by":"ops"}`)
+	status, b := c.as(operatorToken, "POST", "/api/v1/tenants", `{"name":"carl","regions":["DE-HE"],"max_units":4,"by":"ops"}`)
 	if got := decode[compute.Tenant](t, []byte(b)); status != 201 || got.Version != 1 || got.MaxUnits != 4 || got.Trusted {
 		t.Fatalf("%d %s", status, b)
 	}
@@ -339,10 +339,16 @@ func TestEventsAreATenantsOwn(t *testing.T) {
 	defer res.Body.Close()
 	<-c.site.subbed
 	for _, e := range []site.Event{
-		{Kind: "status", Data: site.Status{Name: "demo"}}, {Kind: "decision", Data: site.Decision{ID: 1}}, {Kind: "alarm", Data: site.Alarm{ID: 1}},
-		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}}, {Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}}, {Kind: "job", Data: compute.Job{ID: "j-2"}},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}}, {Kind: "unknown", Data: nil},
-		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}}, {Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
+		{Kind: "status", Data: site.Status{Name: "demo"}},
+		{Kind: "decision", Data: site.Decision{ID: 1}},
+		{Kind: "alarm", Data: site.Alarm{ID: 1}},
+		{Kind: "curtailment", Data: site.Curtailment{ID: "c-1"}},
+		{Kind: "job", Data: compute.Job{ID: "j-3", Tenant: "bolt"}},
+		{Kind: "job", Data: compute.Job{ID: "j-2"}},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "bolt"}},
+		{Kind: "unknown", Data: nil},
+		{Kind: "spending", Data: compute.SpendNotice{Tenant: "acme", Turn: compute.SpendWarn}},
+		{Kind: "job", Data: compute.Job{ID: "j-5", Tenant: "acme"}},
 	} {
 		c.site.publish(e)
 	}

@@ -91,6 +91,7 @@ type Submission struct {
 	Env     map[string]string // over the task's envs
 	Secrets map[string]string // over the task's secrets
 	Expect  time.Duration     // running time expected; 0: unknown
+	Due     time.Duration     // until it should have ended, in site time; 0: no deadline
 	Limit   time.Duration     // of running, instead of the file's; 0: that
 	Tenant  string            // whose it is, by the token; empty: the operator's call, By says it
 	By      string            // who

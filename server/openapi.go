@@ -34,6 +34,7 @@ func apiConfig(version string) huma.Config {
 		{Name: "fleet", Description: "Many miners at once: how soon they obey, what they draw, orders by a selector"},
 		{Name: "curtailments", Description: "Orders to keep load under a limit"},
 		{Name: "jobs", Description: "AI work"},
+		{Name: "hosts", Description: "Other machines that run jobs"},
 		{Name: "tenants", Description: "Clients, their tokens and limits"},
 		{Name: "books", Description: "The double-entry journal, and backup"},
 	}

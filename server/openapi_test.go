@@ -9,17 +9,20 @@ import (
 
 // routes are what the API promises.
 var routes = []string{
-	"DELETE /api/v1/curtailments/{id}", "DELETE /api/v1/machines/{name}/pin", "DELETE /api/v1/tokens/{id}",
-	"GET /api/v1/alarms", "GET /api/v1/curtailments", "GET /api/v1/curtailments/{id}", "GET /api/v1/decisions", "GET /api/v1/decisions/{id}",
-	"GET /api/v1/events", "GET /api/v1/fleet/curves", "GET /api/v1/fleet/promise", "GET /api/v1/fleet/response", "GET /api/v1/history", "GET /api/v1/jobs", "GET /api/v1/jobs/{id}",
-	"GET /api/v1/jobs/{id}/download", "GET /api/v1/jobs/{id}/files", "GET /api/v1/jobs/{id}/files/{path}", "GET /api/v1/jobs/{id}/logs", "GET /api/v1/jobs/{id}/placements",
-	"GET /api/v1/ledger/balance", "GET /api/v1/ledger/entries", "GET /api/v1/ledger/export", "GET /api/v1/machines", "GET /api/v1/machines/{name}", "GET /api/v1/offers",
-	"GET /api/v1/site", "GET /api/v1/tenant", "GET /api/v1/tenants", "GET /api/v1/tenants/{name}", "GET /api/v1/tenants/{name}/tokens", "GET /api/v1/wipes", "GET /healthz", "GET /metrics",
-	"PATCH /api/v1/tenants/{name}",
-	"POST /api/v1/backup", "POST /api/v1/curtailments", "POST /api/v1/curtailments/preview",
-	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/jobs", "POST /api/v1/jobs/check", "POST /api/v1/jobs/{id}/cancel", "POST /api/v1/jobs/{id}/exec", "POST /api/v1/jobs/{id}/wipe",
-	"POST /api/v1/tenants", "POST /api/v1/tenants/{name}/tokens", "POST /api/v1/vault/rotate",
-	"PUT /api/v1/machines/{name}/pin",
+	"DELETE /api/v1/curtailments/{id}", "DELETE /api/v1/hosts/{name}/token", "DELETE /api/v1/machines/{name}/pin",
+	"DELETE /api/v1/tokens/{id}", "GET /api/v1/alarms", "GET /api/v1/curtailments", "GET /api/v1/curtailments/{id}",
+	"GET /api/v1/decisions", "GET /api/v1/decisions/{id}", "GET /api/v1/events", "GET /api/v1/fleet/curves",
+	"GET /api/v1/fleet/promise", "GET /api/v1/fleet/response", "GET /api/v1/history", "GET /api/v1/hosts", "GET /api/v1/jobs",
+	"GET /api/v1/jobs/{id}", "GET /api/v1/jobs/{id}/download", "GET /api/v1/jobs/{id}/files",
+	"GET /api/v1/jobs/{id}/files/{path}", "GET /api/v1/jobs/{id}/logs", "GET /api/v1/jobs/{id}/placements",
+	"GET /api/v1/ledger/balance", "GET /api/v1/ledger/entries", "GET /api/v1/ledger/export", "GET /api/v1/machines",
+	"GET /api/v1/machines/{name}", "GET /api/v1/offers", "GET /api/v1/site", "GET /api/v1/tenant", "GET /api/v1/tenants",
+	"GET /api/v1/tenants/{name}", "GET /api/v1/tenants/{name}/tokens", "GET /api/v1/wipes", "GET /healthz", "GET /metrics",
+	"PATCH /api/v1/tenants/{name}", "POST /api/v1/backup", "POST /api/v1/curtailments", "POST /api/v1/curtailments/preview",
+	"POST /api/v1/fleet/orders", "POST /api/v1/fleet/preview", "POST /api/v1/hosts/{name}/lost",
+	"POST /api/v1/hosts/{name}/token", "POST /api/v1/jobs", "POST /api/v1/jobs/check", "POST /api/v1/jobs/{id}/cancel",
+	"POST /api/v1/jobs/{id}/exec", "POST /api/v1/jobs/{id}/wipe", "POST /api/v1/tenants", "POST /api/v1/tenants/{name}/tokens",
+	"POST /api/v1/vault/rotate", "PUT /api/v1/machines/{name}/pin",
 }
 
 type schemaDoc struct {

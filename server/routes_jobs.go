@@ -27,6 +27,7 @@ type TaskOrder struct {
 	Secrets map[string]string `json:"secrets,omitempty" maxProperties:"200" doc:"Secret environment variables: kept encrypted and never shown; to check a file, their values may be empty"`
 	Expect  float64           `json:"expect_seconds,omitempty" minimum:"0" maximum:"31536000" doc:"Running time expected, in seconds; 0 unknown"`
 	Limit   float64           `json:"time_limit_seconds,omitempty" minimum:"0" maximum:"31536000" doc:"Running time after which it is stopped, in seconds, instead of the file's; 0: the file's"`
+	Due     float64           `json:"due_in_seconds,omitempty" minimum:"0" maximum:"31536000" doc:"In how many seconds of site time it should have ended; 0: no deadline"`
 	By      string            `json:"by,omitempty" maxLength:"200" doc:"Who; without: api"`
 	Workdir []byte            `json:"workdir_tar_gz,omitempty" doc:"The working folder as tar.gz: plain files and folders, at most 32 MiB packed and 256 MiB unpacked. What file_mounts names lies in it at its target; what goes to an absolute target, in .sluice/mounts/N, with N counted from 0 over file_mounts"`
 }
@@ -34,7 +35,7 @@ type TaskOrder struct {
 func (o TaskOrder) submission() Submission {
 	s := Submission{
 		ID: o.ID, Task: o.Task, File: o.File, Name: o.Name, Env: o.Env, Secrets: o.Secrets, By: who(o.By),
-		Expect: seconds(o.Expect), Limit: seconds(o.Limit),
+		Expect: seconds(o.Expect), Limit: seconds(o.Limit), Due: seconds(o.Due),
 	}
 	if len(o.Workdir) > 0 {
 		s.Workdir = o.Workdir

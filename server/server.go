@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Site   Site
 	Jobs   Jobs
+	Hosts  Hosts // nil: no other machines join
 	Books  Books
 	Backup Backup
 	Now    func() time.Time // site time
@@ -107,6 +108,7 @@ func New(o Options) (*Server, error) {
 	s.jobDataRoutes()
 	s.tenantRoutes()
 	s.bookRoutes()
+	s.hostRoutes()
 	s.eventRoutes()
 	spec, err := describe(s.api.OpenAPI())
 	if err != nil {

@@ -107,13 +107,14 @@ func (s *Site) launch(ctx context.Context, stored bool) {
 // command sends the machine's act to the device, in the background.
 func (s *Site) command(ctx context.Context, m *miner) {
 	gen, do := m.gen, s.doing(m)
-	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
+	ctx, cancel := context.WithCancel(ctx)
 	m.cancel = cancel
 	m.act.tries++
 	s.inflight++
 	s.ops.Add(1)
 	go func() {
 		hangUp := s.line()
+		ctx, stop := context.WithTimeout(ctx, s.callTimeout()) // not counting the wait for the line
 		s.mu.Lock()
 		s.sends(m, gen)
 		s.mu.Unlock()
@@ -133,6 +134,7 @@ func (s *Site) command(ctx context.Context, m *miner) {
 				s.prove(ctx, m, gen, finish)
 			}
 			finish()
+			stop()
 			cancel()
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -344,16 +346,16 @@ func (s *Site) advance(ctx context.Context, now time.Time) {
 // check reads a machine that must prove an act, in the background.
 func (s *Site) check(ctx context.Context, m *miner) {
 	gen := m.gen
-	ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
 	m.polling = true
 	s.inflight++
 	s.ops.Add(1)
 	go func() {
 		defer s.ops.Done()
 		hangUp := s.line()
+		ctx, cancel := context.WithTimeout(ctx, s.callTimeout())
 		r, err := s.look(ctx, m)
-		hangUp()
 		cancel()
+		hangUp()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.inflight--

@@ -9,8 +9,8 @@ import (
 const longWait = 250 * time.Millisecond
 
 // lines bound the calls to devices. A machine that takes its time gives its place to
-// the next after a quarter of a second: else a few in a hundred that never answer would soon hold
-// all places, and the order to the rest would wait for their deadlines.
+// the next after a quarter of a second: else a few in a hundred that never answer
+// would soon hold all places, and the order to the rest would wait for their deadlines.
 type lines struct{ quick, slow chan struct{} }
 
 // newLines makes room for so many quick calls, and beside them for half of the machines:

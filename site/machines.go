@@ -95,6 +95,12 @@ func (s *Site) hostView(h *hostClass, host compute.Host, u compute.HostUse, now 
 	if u.UnitsBusy > 0 {
 		v.Mode = sluice.ModeJob
 	}
+	v.JobsKW = u.JobsW.KW()
+	if u.Measured {
+		// What neither its idle power nor its jobs account for.
+		residual := (u.PowerW - host.IdleW - u.JobsW).KW()
+		v.PowerSource, v.ResidualKW = sluice.SourceDevice, &residual
+	}
 	if p, ok := s.pins[host.Name]; ok {
 		v.Pin = &p
 	}

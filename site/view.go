@@ -154,6 +154,8 @@ type Machine struct {
 	HashrateTHs  float64            `json:"hashrate_ths,omitempty"`
 	TempC        float64            `json:"temp_c,omitempty"`
 	StrikeUSDMWh float64            `json:"strike_usd_per_mwh,omitempty"`
+	JobsKW       float64            `json:"jobs_kw,omitempty"`     // of a host: drawn for jobs
+	ResidualKW   *float64           `json:"residual_kw,omitempty"` // of a measured host: less its idle power and its jobs
 	GPUs         int                `json:"gpus,omitempty"`
 	GPUsBusy     int                `json:"gpus_busy,omitempty"`
 	Pin          *Pin               `json:"pin,omitempty"`

@@ -24,7 +24,7 @@ type clients struct {
 
 // openClients opens the registry and the vault. now is the site's clock; tokens
 // and the keys live in the wall's time.
-func openClients(ctx context.Context, db *store.DB, p config.Privacy, now func() time.Time) (*clients, error) {
+func openClients(ctx context.Context, db *store.DB, p config.Privacy, now func() time.Time, also ...compute.Eraser) (*clients, error) {
 	c := &clients{placements: db.Placements()}
 	var err error
 	if c.tenants, err = tenant.Open(ctx, db.Tenants(), now, time.Now); err != nil {
@@ -35,7 +35,7 @@ func openClients(ctx context.Context, db *store.DB, p config.Privacy, now func()
 		return nil, err
 	}
 	c.wiper, err = compute.NewWiper(ctx, compute.WiperConfig{
-		Dir: db.Dir(), Store: db.Wipes(), Vault: c.vault, Retention: time.Duration(p.Retention), Now: now,
+		Dir: db.Dir(), Store: db.Wipes(), Vault: c.vault, Also: also, Retention: time.Duration(p.Retention), Now: now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.vault.Close())

@@ -18,11 +18,11 @@ const engineTimeout = 5 * time.Second
 // addContainers lets the host run containers: alone where its driver is docker,
 // else besides processes. An engine that does not answer yet is taken for one that
 // gives plain containers: runs wait for it with what it said.
-func (p *parts) addContainers(h config.Host, host *compute.Host) error {
+func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GPUs) error {
 	k := h.Containers
 	x, err := docker.New(docker.Config{
 		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
-		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUs: k.GPUKind,
+		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUKind: k.GPUKind, GPUs: gpus,
 	})
 	if err != nil {
 		return err

@@ -50,9 +50,14 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 
 // request is a submission as the service takes it.
 func (d jobDesk) request(task *compute.Task, s server.Submission, owner string) compute.SubmitRequest {
-	return compute.SubmitRequest{
+	req := compute.SubmitRequest{
 		ID: s.ID, Task: task, Tenant: owner, Real: true, Priority: task.Priority, ExpectSeconds: s.Expect.Seconds(),
 	}
+	if s.Due > 0 {
+		due := d.r.parts.clock.Now().Add(s.Due).UTC()
+		req.Deadline = &due
+	}
+	return req
 }
 
 // rateOf is the price of a unit of a class, per hour, and the price of energy above

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"sluice"
 	"sluice/compute"
@@ -70,10 +71,19 @@ func (d jobDesk) Exec(ctx context.Context, id string, argv []string, in io.Reade
 	return d.r.jobs.Exec(ctx, id, argv, in, out)
 }
 
+// fetchWait is how long a download waits for another host's files.
+const fetchWait = 2 * time.Minute
+
 // Files opens the folders of a job.
 func (d jobDesk) Files(ctx context.Context, id string) (*compute.JobFiles, error) {
 	if err := d.own(ctx, id); err != nil {
 		return nil, err
+	}
+	fctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	if err := d.r.jobs.Fetch(fctx, id); err != nil && sluice.KindOf(err) != sluice.NotFound {
+		// What came home before is better than nothing.
+		d.r.log.Warn("the files of a job could not be brought from its host", "job", id, "err", err)
 	}
 	return d.r.jobs.Files(id)
 }

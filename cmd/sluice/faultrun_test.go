@@ -18,11 +18,11 @@ import (
 	"sluice/site"
 )
 
-// faultySite starts 300 virtual machines over real sockets, of which eight in a
-// hundred misbehave, and a site made of them, thirty times as fast as the wall.
-func faultySite(t *testing.T) (*sim.Fleet, *running) {
+// fieldSite starts virtual machines of all firmwares over real sockets, and a site made
+// of them, thirty times as fast as the wall.
+func fieldSite(t *testing.T, count int, fault func(int) sim.Fault) (*sim.Fleet, *running) {
 	t.Helper()
-	const count, speed = 300, 30
+	const speed = 30
 	dir := t.TempDir()
 	clock := sluice.NewClock(time.Now(), speed)
 	models := sim.FieldModels()
@@ -31,7 +31,7 @@ func faultySite(t *testing.T) (*sim.Fleet, *running) {
 		m := models[i*len(models)/count]
 		specs = append(specs, sim.MinerSpec{
 			Name: fmt.Sprintf("m-%05d", i+1), Model: m.Name, Dialect: m.Dialect, Node: "site", Modes: m.Modes,
-			Default: m.Default, Seed: uint64(i + 1), Fault: faultOf(i),
+			Default: m.Default, Seed: uint64(i + 1), Fault: fault(i),
 		})
 	}
 	fleet, err := sim.StartFleet(specs, sim.FleetOptions{Clock: clock})
@@ -83,7 +83,8 @@ func faultySite(t *testing.T) (*sim.Fleet, *running) {
 // the others in its time, every liar is found and named and nobody else, and the loop
 // turns on.
 func TestFaultRun(t *testing.T) {
-	fleet, r := faultySite(t)
+	t.Parallel()
+	fleet, r := fieldSite(t, 300, faultOf)
 	// All that can be read is: the faulty ones are known to be so, and left out.
 	within(t, time.Minute, func() error {
 		st := r.site.Status()
@@ -157,6 +158,49 @@ func TestFaultRun(t *testing.T) {
 	})
 	if now := r.site.Status().Now; !now.After(turns) {
 		t.Errorf("the loop stands still at %v", now)
+	}
+}
+
+// A fleet of all firmwares goes to sleep when it is told to and comes back as it was.
+func TestMixedFleet(t *testing.T) {
+	t.Parallel()
+	fleet, r := fieldSite(t, 4*len(sim.FieldModels()), func(int) sim.Fault { return sim.NoFault })
+	all := func(what string, is func(mode, def string) bool) func() error {
+		return func() error {
+			left := map[string]int{}
+			for i := range fleet.Len() {
+				if s := fleet.Spec(i); !is(fleet.Mode(i), s.Default) {
+					left[s.Dialect+" in "+fleet.Mode(i)]++
+				}
+			}
+			if len(left) > 0 {
+				return fmt.Errorf("not all %s: %v", what, left)
+			}
+			return nil
+		}
+	}
+	settled := func(state string) func() error {
+		return func() error {
+			if st := r.site.Status(); st.Plan == nil || st.Machines[state] != fleet.Len() {
+				return fmt.Errorf("%v, not all %s", st.Machines, state)
+			}
+			return nil
+		}
+	}
+	within(t, 30*time.Second, settled("mining"))
+	c, err := r.site.Curtail(t.Context(), site.CurtailmentOrder{Limit: 2 * sluice.Kilowatt, For: 3 * time.Hour, By: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, 45*time.Second, all("asleep", func(mode, _ string) bool { return mode == sluice.ModeSleep }))
+	within(t, 30*time.Second, settled("sleeping"))
+	if _, err := r.site.CancelCurtailment(t.Context(), c.ID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, time.Minute, all("as they were", func(mode, def string) bool { return mode == def }))
+	within(t, time.Minute, settled("mining"))
+	if as := r.site.Status().Alarms; len(as) > 0 {
+		t.Errorf("alarms: %+v", as)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice"
 	"sluice/compute"
 	"sluice/compute/process"
 	"sluice/device/gpu/gputest"
@@ -249,5 +250,73 @@ echo "it sees [$CUDA_VISIBLE_DEVICES]"; exec sleep 600`, pid)
 	fmt.Sscan(string(text), &miner)
 	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", miner)); err == nil && !strings.Contains(string(stat), ") Z") {
 		t.Errorf("the miner %d outlives the site", miner)
+	}
+}
+
+// The executors of processes and of containers share the GPUs of the host: its units
+// are the driver's for both, no two runs have the same, and each finds its own again.
+func TestGPUsOfBothExecutors(t *testing.T) {
+	small, a, b := gputest.H100(1), gputest.H100(0), gputest.H100(2)
+	small.Product = "NVIDIA A100-SXM4-80GB"
+	d := fakeGPUs(t, a, small, b)
+	cfg, err := loadConfig(gpuSite(t, 20, "    containers: {socket: /nowhere/podman.sock}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := realParts(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	dir := t.TempDir()
+	for _, f := range p.prepare {
+		if err := f(dir, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Both ask the same GPUs of the host: these know no such run.
+	for _, x := range []string{"process", "docker"} {
+		_, err := p.executors[x].(compute.Capper).Cap(t.Context(), "/no/run", 0.5)
+		if sluice.KindOf(err) != sluice.NotFound {
+			t.Errorf("%s: %v", x, err)
+		}
+	}
+	views := func() (processes, containers runGPUs) {
+		g, err := findGPUs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.nvml.Close)
+		if err := g.open(dir); err != nil {
+			t.Fatal(err)
+		}
+		return runGPUs{hostGPUs: g}, runGPUs{hostGPUs: g, of: inContainers}
+	}
+	processes, containers := views()
+	if err := containers.Begin(t.Context(), "/jobs/c", []int{1}); err != nil {
+		t.Fatal(err)
+	}
+	if n := containers.Names("/jobs/c"); len(n) != 1 || n[0] != (compute.GPUName{Index: 2, UUID: b.UUID}) {
+		t.Errorf("it holds %v", n)
+	}
+	if err := processes.Begin(t.Context(), "/jobs/p", []int{1}); sluice.KindOf(err) != sluice.Conflict {
+		t.Errorf("a GPU of two runs: %v", err)
+	}
+	if err := processes.Begin(t.Context(), "/jobs/p", []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := containers.Cap(t.Context(), "/jobs/c", 0.5); err != nil || d.Limit(2) != 350_000 || d.Limit(0) != 0 {
+		t.Errorf("%v, limits %d %d", err, d.Limit(0), d.Limit(2))
+	}
+	processes, containers = views() // another server
+	if p, c := processes.Runs(), containers.Runs(); len(p) != 1 || p[0] != "/jobs/p" || len(c) != 1 || c[0] != "/jobs/c" {
+		t.Errorf("runs %v and %v", p, c)
+	}
+	if _, err := containers.End(t.Context(), "/jobs/c", time.Now()); err != nil || d.Limit(2) != 700_000 {
+		t.Errorf("%v, limit %d", err, d.Limit(2))
+	}
+	containers.Forget("/jobs/c")
+	if free := containers.freeUnits(); len(containers.Runs()) != 0 || len(free) != 1 || free[0] != 2 {
+		t.Errorf("runs %v, free %v", containers.Runs(), free)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/compute/docker"
 	"sluice/compute/idle"
 	"sluice/compute/process"
 	"sluice/config"
@@ -103,51 +104,6 @@ func (h *hostGPUs) driver(units []int) ([]int, error) {
 	return out, nil
 }
 
-// runGPUs is the host's GPUs as the executor of processes sees them.
-type runGPUs struct{ *hostGPUs }
-
-func (g runGPUs) Env(ctx context.Context, units []int) ([]string, error) {
-	at, err := g.driver(units)
-	if err != nil {
-		return nil, err
-	}
-	return g.holds.Env(ctx, at)
-}
-
-// Begin has the miner leave first.
-func (g runGPUs) Begin(ctx context.Context, run string, units []int) error {
-	at, err := g.driver(units)
-	if err != nil {
-		return err
-	}
-	if g.miner != nil {
-		if err := g.miner.Yield(ctx, at); err != nil {
-			return err
-		}
-	}
-	return g.holds.Begin(ctx, run, at)
-}
-
-func (g runGPUs) End(ctx context.Context, run string, at time.Time) (process.GPUUse, error) {
-	u, err := g.holds.End(ctx, run, at)
-	return useOf(u), err
-}
-
-func (g runGPUs) Use(ctx context.Context, run string) (process.GPUUse, error) {
-	u, err := g.holds.Use(ctx, run)
-	return useOf(u), err
-}
-
-func useOf(u gpu.Use) process.GPUUse {
-	return process.GPUUse{Power: u.Power, EnergyWh: u.EnergyWh, Share: u.Share}
-}
-
-func (g runGPUs) Cap(ctx context.Context, run string, share float64) (float64, error) {
-	return g.holds.Cap(ctx, run, share)
-}
-func (g runGPUs) Forget(run string) { g.holds.Forget(run) }
-func (g runGPUs) Runs() []string    { return g.holds.Runs() }
-
 // addGPUs makes the GPUs of this machine part of the host, before it is added. It
 // returns nil where there are none, and says so in the log.
 func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
@@ -178,7 +134,13 @@ func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
 				return err
 			}
 		}
-		if err := p.executors["process"].(*process.Executor).RecoverGPUs(); err != nil {
+		err := p.executors["process"].(*process.Executor).RecoverGPUs()
+		if x, ok := p.executors["docker"].(*docker.Executor); ok {
+			ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+			err = errors.Join(err, x.RecoverGPUs(ctx))
+			cancel()
+		}
+		if err != nil {
 			log.Error("power limits of GPUs are not restored yet", "err", err)
 		}
 		return nil

@@ -221,10 +221,10 @@ func needsOf(r compute.Resources) string {
 		add("%g CPUs", r.CPUs)
 	}
 	if r.MemoryGB > 0 {
-		add("%.4g GB", r.MemoryGB)
+		add("%s", sizeGB(r.MemoryGB))
 	}
 	if r.DiskGB > 0 {
-		add("%.4g GB disk", r.DiskGB)
+		add("%s disk", sizeGB(r.DiskGB))
 	}
 	if r.Image != "" {
 		add("image %s", r.Image)
@@ -256,4 +256,12 @@ func needsOf(r compute.Resources) string {
 		return "1 CPU slot"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// sizeGB prints an amount of 2^30 bytes, a small one in MB.
+func sizeGB(n float64) string {
+	if n < 1 {
+		return fmt.Sprintf("%.4g MB", n*1024)
+	}
+	return fmt.Sprintf("%.4g GB", n)
 }

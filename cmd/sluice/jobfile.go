@@ -22,7 +22,7 @@ const maxTask = 256 << 10
 type fileFlags struct {
 	env, secrets, secretFiles []string
 	workdir                   string
-	expect, limit             time.Duration
+	expect, limit, due        time.Duration
 }
 
 func (f *fileFlags) add(cmd *cobra.Command) {
@@ -32,6 +32,7 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 	to.StringArrayVar(&f.secretFiles, "secret-file", nil, "give a secret as NAME=PATH of a file that holds it (repeatable)")
 	to.StringVar(&f.workdir, "workdir", "", "folder that travels with the job, instead of the file's")
 	to.DurationVar(&f.expect, "expect", 0, "running time that you expect, such as 2h")
+	to.DurationVar(&f.due, "due", 0, "in which time it should have ended, such as 24h: it is run where it would else be late")
 	to.DurationVar(&f.limit, "time-limit", 0, "running time after which it is stopped, instead of the file's")
 }
 
@@ -43,12 +44,12 @@ func (f *fileFlags) read(file string, values bool) (server.TaskOrder, *compute.T
 	if err != nil {
 		return none, nil, err
 	}
-	if f.expect < 0 || f.limit < 0 {
+	if f.expect < 0 || f.limit < 0 || f.due < 0 {
 		return none, nil, sluice.Errorf(sluice.Invalid, "write 90m or 2h", "a time cannot be negative")
 	}
 	o := server.TaskOrder{
 		Task: string(text), File: filepath.Base(file), By: me(), Env: map[string]string{}, Secrets: map[string]string{},
-		Expect: f.expect.Seconds(), Limit: f.limit.Seconds(),
+		Expect: f.expect.Seconds(), Limit: f.limit.Seconds(), Due: f.due.Seconds(),
 	}
 	for _, e := range f.env {
 		k, v, given := strings.Cut(e, "=")

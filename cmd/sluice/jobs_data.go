@@ -35,12 +35,25 @@ func jobExecCmd(at *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "exec ID -- COMMAND [ARGUMENT…]", Short: "Run a command beside a running job",
 		Long: "Run a command where the job runs, with its environment and folders, and print its output as it comes. Its exit\nstatus becomes that of this command. With -i it reads this command's standard input, up to 1 MiB.",
-		Args: cobra.MinimumNArgs(2), Example: "  sluice job exec j-000012 -- nvidia-smi\n  sluice job exec j-000012 -- sh -c 'ls -l $SLUICE_CHECKPOINT_DIR'",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return exactly("ID", "COMMAND")(cmd, args)
+			}
+			return nil
+		},
+		Example: "  sluice job exec j-000012 -- nvidia-smi\n  sluice job exec j-000012 -- sh -c 'ls -l $SLUICE_CHECKPOINT_DIR'",
 	}
 	cmd.Flags().BoolVarP(&input, "stdin", "i", false, "hand on the standard input")
 	cmd.Flags().SetInterspersed(false) // what follows the ID is the command's
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		order := server.ExecOrder{Argv: args[1:]}
+		argv := args[1:]
+		if argv[0] == "--" {
+			argv = argv[1:]
+		}
+		if len(argv) == 0 {
+			return sluice.Errorf(sluice.Invalid, "usage: "+cmd.UseLine(), "%s: COMMAND is missing", cmd.CommandPath())
+		}
+		order := server.ExecOrder{Argv: argv}
 		if input {
 			b, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), server.MaxExecInput+1))
 			if err != nil {

@@ -102,6 +102,12 @@ func writeMachine(w io.Writer, m site.Machine) error {
 		g.row("last act", string(m.Outcome))
 	}
 	g.row("power", fmt.Sprintf("%s kW (%s)", figure(m.PowerKW, 2), orDash(string(m.PowerSource))))
+	if m.JobsKW > 0 {
+		g.row("for jobs", figure(m.JobsKW, 2)+" kW")
+	}
+	if m.ResidualKW != nil {
+		g.row("residual", figure(*m.ResidualKW, 2)+" kW that neither its idle power nor its jobs account for")
+	}
 	g.row("work", work(m))
 	if m.TempC != 0 {
 		g.row("hottest", figure(m.TempC, 1)+" °C")

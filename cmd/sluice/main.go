@@ -47,7 +47,7 @@ there, and keeps the books.
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(upCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
+	root.AddCommand(upCmd(), agentCmd(), guardCmd(), hostCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
 		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd(), gpuCmd())
 	checkArguments(root)
 	return root

@@ -109,6 +109,9 @@ func (p *parts) fill(c *config.Config, f *facility) error {
 	if err := p.addHosts(c); err != nil {
 		return err
 	}
+	if err := p.addHostMeters(c, f); err != nil {
+		return err
+	}
 	specs, err := feedSpecs(c, f)
 	if err != nil {
 		return err
@@ -156,7 +159,8 @@ func (p *parts) addHosts(c *config.Config) error {
 		if !h.Here() {
 			continue
 		}
-		local := localHost(h.Name, h.Name, h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		local := localHost(h.Name, first(h.Class, h.Name), h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
+		var gpus compute.GPUs // of its containers
 		if h.GPUs == "auto" {
 			g, err := p.addGPUs(c, h)
 			if err != nil {
@@ -165,15 +169,16 @@ func (p *parts) addHosts(c *config.Config) error {
 			if g == nil {
 				continue
 			}
-			executor.GPUs = runGPUs{g}
+			executor.GPUs, gpus = runGPUs{hostGPUs: g}, runGPUs{hostGPUs: g, of: inContainers}
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
 		if c.HasContainers(i) {
-			if err := p.addContainers(h, &local); err != nil {
+			if err := p.addContainers(h, &local, gpus); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
-		p.addHost(h, local)
+		local.Region, local.Labels = h.Region, labelsOf(h)
+		p.addToClass(h, local, "this machine")
 	}
 	real, err := process.New(executor)
 	if err != nil {
@@ -183,14 +188,19 @@ func (p *parts) addHosts(c *config.Config) error {
 	return nil
 }
 
-// addHost makes a class of its own of each real host: their CPUs are not
-// interchangeable.
-func (p *parts) addHost(h config.Host, local compute.Host) {
-	p.hosts = append(p.hosts, local)
-	p.rates[h.Name] = rate{h.Rate, h.SpotRate}
+// addToClass adds a real host to its class. What one host has is not what another
+// has, unless the configuration says that they are of one class.
+func (p *parts) addToClass(h config.Host, x compute.Host, model string) {
+	p.hosts = append(p.hosts, x)
+	p.rates[x.Class] = rate{h.Rate, h.SpotRate}
+	for i := range p.options.Hosts {
+		if c := &p.options.Hosts[i]; c.Name == x.Class {
+			c.Hosts, c.Model = append(c.Hosts, x), first(h.GPU, "compute host")
+			return
+		}
+	}
 	p.options.Hosts = append(p.options.Hosts, site.HostClass{
-		Name: h.Name, Node: h.Node, Model: "this machine",
-		Hosts: []compute.Host{local}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
+		Name: x.Class, Node: h.Node, Model: model, Hosts: []compute.Host{x}, RateUSD: h.Rate, SpotRateUSD: h.SpotRate,
 	})
 }
 

@@ -119,7 +119,7 @@ func tenantAddCmd(at *remote) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Take a client on",
-		Example: "  sluice tenant add acme --region eu-de --spend-limit 500USD --max-units 16\n  (umask 077; sluice tenant token acme --name laptop > acme.token)",
+		Example: "  sluice tenant add acme --region DE-HE --spend-limit 500USD --max-units 16\n  (umask 077; sluice tenant token acme --name laptop > acme.token)",
 		Args:    exactly("NAME"),
 	}
 	p.add(cmd)

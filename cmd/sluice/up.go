@@ -80,6 +80,7 @@ type parts struct {
 	clock     *sluice.Clock
 	hosts     []compute.Host
 	executors map[string]compute.Executor
+	joined    *joined         // nil: no other machine joins
 	rates     map[string]rate // by class of hosts
 	// recorded are the series of the price of power that the forecast may learn
 	// from, in a currency of which one is usdPer USD.
@@ -97,6 +98,7 @@ type parts struct {
 	background func(ctx context.Context, s *running)
 	attach     func(s *running) error                     // once the compute service is there
 	prepare    []func(dir string, log *slog.Logger) error // before it, with the data folder
+	hostPower  func(host string) (sluice.Watts, bool)     // nil: no host has a meter
 	alongside  []func(ctx context.Context, s *running)    // as background
 	close      func()
 }
@@ -168,7 +170,12 @@ func up(ctx context.Context, f upFlags, out, errOut io.Writer, listenSet bool) e
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer func() { p.close() }()
+	if cfg != nil {
+		if err := p.withFabric(ctx, cfg, db, log); err != nil {
+			return err
+		}
+	}
 	if cfg != nil { // only now: a start that is refused says why in one line
 		for i, w := range cfg.Warnings {
 			if i == 3 && len(cfg.Warnings) > 4 {
@@ -263,13 +270,13 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 	}
 	now := p.clock.Now()
 	var err error
-	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now); err != nil {
+	if r.clients, err = openClients(ctx, db, p.privacy, p.clock.Now, p.farErasers(db)...); err != nil {
 		return nil, err
 	}
 	r.jobs = compute.New(compute.Config{
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
 		Tenants: residents{r.clients.tenants}, Vault: r.clients.vault, Placements: r.clients.placements,
-		Now: p.clock.Now, Price: p.rateOf, OnChange: func(j compute.Job) {
+		Now: p.clock.Now, Price: p.rateOf, HostPower: p.hostPower, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}
@@ -313,7 +320,7 @@ func (r *running) serve(ctx context.Context, l net.Listener, token string, out i
 	defer r.clients.close()
 	desk := jobDesk{r}
 	srv, err := server.New(server.Options{
-		Site: r.site, Jobs: desk, JobData: desk, Offers: desk.offers, Tenants: r.clients.tenants, RotateVault: r.clients.vault.Rotate, Books: books{r.db}, Backup: r.db.Backup,
+		Site: r.site, Jobs: desk, JobData: desk, Hosts: r.parts.hostDesk(), Offers: desk.offers, Tenants: r.clients.tenants, RotateVault: r.clients.vault.Rotate, Books: books{r.db}, Backup: r.db.Backup,
 		Now: r.parts.clock.Now, Page: page, Token: token, Version: version, TempDir: filepath.Join(r.db.Dir(), store.BackupDir), Log: r.log,
 		Query: r.records.handler(), Figures: r.records.figures(),
 	})

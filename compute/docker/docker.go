@@ -36,18 +36,19 @@ const (
 
 // Config is where the engine is and what runs get of it.
 type Config struct {
-	Socket         string // path of the engine's Unix socket
-	SandboxSocket  string // of the engine for sandboxed runs, where it is another; Podman has one runtime for each service
-	SandboxRuntime string // name of the runtime that is a sandbox; default runsc
-	Image          string // of runs that name none; empty: they are refused
-	Pull           string // PullNever (default) or PullMissing
-	Network        string // network of runs with EgressOpen; empty: slirp4netns with Podman, refused with Docker
-	UIDBase        int    // first user and group of the host that a container's are mapped to, where the engine runs as root; default 2^20
-	LogLimit       int64  // bytes, default DefaultLogLimit
-	SharedMemory   int64  // bytes of /dev/shm; default 1 GiB, at most half the run's memory limit
-	TempSize       int64  // bytes of /tmp, which is memory; default as SharedMemory
-	PidsLimit      int    // of runs that say none; default 4096
-	GPUs           string // CDI kind of the host's GPUs; default nvidia.com/gpu
+	Socket         string       // path of the engine's Unix socket
+	SandboxSocket  string       // of the engine for sandboxed runs, where it is another; Podman has one runtime for each service
+	SandboxRuntime string       // name of the runtime that is a sandbox; default runsc
+	Image          string       // of runs that name none; empty: they are refused
+	Pull           string       // PullNever (default) or PullMissing
+	Network        string       // network of runs with EgressOpen; empty: slirp4netns with Podman, refused with Docker
+	UIDBase        int          // first user and group of the host that a container's are mapped to, where the engine runs as root; default 2^20
+	LogLimit       int64        // bytes, default DefaultLogLimit
+	SharedMemory   int64        // bytes of /dev/shm; default 1 GiB, at most half the run's memory limit
+	TempSize       int64        // bytes of /tmp, which is memory; default as SharedMemory
+	PidsLimit      int          // of runs that say none; default 4096
+	GPUKind        string       // CDI kind of the host's GPUs; default nvidia.com/gpu
+	GPUs           compute.GPUs // of this machine; nil: a run's are devices of these numbers, and nobody keeps account of them
 	CDIDirs        []string
 	SecretDir      string        // folder in memory that secrets pass through; default /dev/shm/sluice
 	Tick           time.Duration // how often logs are carried and ends looked for; default 50 ms
@@ -58,7 +59,8 @@ const uidCount = 65536
 
 // Executor is a compute.Executor. Its time is wall time.
 type Executor struct {
-	cfg Config
+	cfg  Config
+	gpus compute.GPUHolder
 
 	mu      sync.Mutex
 	runs    map[string]*watch
@@ -69,6 +71,7 @@ type Executor struct {
 var (
 	_ compute.Executor = (*Executor)(nil)
 	_ compute.Execer   = (*Executor)(nil)
+	_ compute.Capper   = (*Executor)(nil)
 )
 
 // watch waits for the end of one run.
@@ -100,7 +103,7 @@ func New(cfg Config) (*Executor, error) {
 	cfg.SharedMemory = cmp.Or(cfg.SharedMemory, 1<<30)
 	cfg.TempSize = cmp.Or(cfg.TempSize, cfg.SharedMemory)
 	cfg.PidsLimit = cmp.Or(cfg.PidsLimit, 4096)
-	cfg.GPUs = cmp.Or(cfg.GPUs, "nvidia.com/gpu")
+	cfg.GPUKind = cmp.Or(cfg.GPUKind, "nvidia.com/gpu")
 	cfg.Tick = cmp.Or(cfg.Tick, 50*time.Millisecond)
 	if len(cfg.CDIDirs) == 0 {
 		cfg.CDIDirs = []string{"/etc/cdi", "/var/run/cdi"}
@@ -108,7 +111,7 @@ func New(cfg Config) (*Executor, error) {
 	if cfg.SecretDir == "" {
 		cfg.SecretDir = fmt.Sprintf("/dev/shm/sluice-%d", os.Getuid())
 	}
-	return &Executor{cfg: cfg, runs: map[string]*watch{}, engines: map[string]*engine{}, cuts: map[string]string{}}, nil
+	return &Executor{cfg: cfg, gpus: compute.GPUHolder{GPUs: cfg.GPUs}, runs: map[string]*watch{}, engines: map[string]*engine{}, cuts: map[string]string{}}, nil
 }
 
 // Isolations returns what the engine can give at present, the weaker first:
@@ -174,7 +177,10 @@ func (x *Executor) watch(dir string) *watch {
 	w := &watch{done: make(chan struct{})}
 	x.runs[dir] = w
 	go func() {
-		w.exit, w.err = x.awaitEnd(dir, w)
+		if w.exit, w.err = x.awaitEnd(dir, w); w.err == nil {
+			_ = x.gpus.Leave(dir, w.exit.At) // tried again before the next run
+			x.gpus.Add(dir, &w.exit.Used)
+		}
 		x.mu.Lock()
 		delete(x.runs, dir)
 		x.mu.Unlock()
@@ -184,13 +190,14 @@ func (x *Executor) watch(dir string) *watch {
 }
 
 // Usage returns what the run has used: wall seconds since the start, CPU time,
-// peak memory, and what its folders hold.
+// peak memory, what its folders hold, and what its GPUs tell.
 func (x *Executor) Usage(ctx context.Context, h compute.Handle) (compute.Usage, error) {
 	dir, err := dirOf(h)
 	if err != nil {
 		return compute.Usage{}, err
 	}
 	if e, err := readExit(dir); err == nil {
+		x.gpus.Add(dir, &e.Used)
 		return e.Used, nil
 	}
 	r, err := readRun(dir)
@@ -214,6 +221,7 @@ func (x *Executor) Usage(ctx context.Context, h compute.Handle) (compute.Usage, 
 	if u.DiskBytes == 0 {
 		u.DiskBytes, _ = diskUsed(ctx, r.Folders)
 	}
-	u.Seconds = max(0, time.Since(s.started).Seconds())
+	u.Seconds = max(0, time.Since(begun(dir, s)).Seconds())
+	x.gpus.Add(dir, &u)
 	return u, nil
 }

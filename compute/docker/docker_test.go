@@ -14,6 +14,7 @@ import (
 	"sluice/compute"
 	"sluice/compute/docker"
 	"sluice/compute/executortest"
+	"sluice/device/gpu/gputest"
 )
 
 // The test binary is also, in some tests, the server that is killed.
@@ -22,7 +23,12 @@ func TestMain(m *testing.M) {
 		serve(os.Args[2], os.Args[3])
 		os.Exit(1)
 	}
+	if len(os.Args) == 4 && os.Args[1] == "serve-gpus" {
+		serveGPUs(os.Args[2])
+		os.Exit(1)
+	}
 	code := m.Run()
+	gputest.Clean()
 	if left := closeServices(); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
 		code = 1
@@ -71,7 +77,7 @@ func waitRun(t testing.TB, x *docker.Executor, h compute.Handle) compute.Exit {
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	late := time.NewTimer(time.Minute)
+	late := time.NewTimer(3 * time.Minute)
 	defer late.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -1,10 +1,14 @@
 package docker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -46,11 +50,83 @@ func parseCDI(b []byte) (map[string][]string, error) {
 	return out, nil
 }
 
-// gpus returns the CDI names of the GPUs and the device nodes that have to be in
-// the container then. Podman says nothing of a device that it does not find.
-func (x *Executor) gpus(indexes []int) (names, nodes []string, err error) {
+// takeGPUs gives the run its GPUs. Its devices come by CDI: NVIDIA's older hook, which
+// goes by a variable that images set, is told to give none.
+func (x *Executor) takeGPUs(ctx context.Context, dir string, spec compute.RunSpec) (compute.RunSpec, error) {
+	spec, err := x.gpus.Take(ctx, dir, spec)
+	if x.cfg.GPUs != nil {
+		spec.Env = append(spec.Env, "NVIDIA_VISIBLE_DEVICES=void")
+	}
+	return spec, err
+}
+
+// Cap limits the power of the run's GPUs.
+func (x *Executor) Cap(ctx context.Context, h compute.Handle, share float64) (float64, error) {
+	dir, err := dirOf(h)
+	if err != nil {
+		return 1, err
+	}
+	return x.gpus.Cap(ctx, compute.Handle(dir), share)
+}
+
+// RecoverGPUs takes back the GPUs of runs that are over and restores their power
+// limits. Call it once at a start, before runs begin. A run of which the engine says
+// nothing yet keeps its GPUs, limited as they are, until somebody waits for it.
+func (x *Executor) RecoverGPUs(ctx context.Context) error {
+	return x.gpus.Recover(func(dir string) (time.Time, bool) {
+		if e, err := readExit(dir); err == nil {
+			return e.At, true
+		}
+		r, err := readRun(dir)
+		if errors.Is(err, os.ErrNotExist) || err == nil && !exists(dir, startedFile) {
+			return time.Now(), true // it has never been started
+		} else if err != nil {
+			return time.Time{}, false
+		}
+		e, err := x.engine(ctx, r.Isolation)
+		if err != nil {
+			return time.Time{}, false
+		}
+		s, err := e.state(ctx, r.Container)
+		switch {
+		case err != nil || s.running || s.created: // the engine may be about to start it
+			return time.Time{}, false
+		case !s.found || s.finished.Before(s.started):
+			return time.Now(), true
+		}
+		return s.finished, true
+	})
+}
+
+// cdiNames returns what CDI may call the GPUs of a run, the better first: by UUID,
+// which no restart of the driver changes, then by the driver's index.
+func (x *Executor) cdiNames(dir string, indexes []int) ([][]string, error) {
+	var out [][]string
+	if x.cfg.GPUs == nil {
+		for _, i := range indexes {
+			out = append(out, []string{fmt.Sprintf("%s=%d", x.cfg.GPUKind, i)})
+		}
+		return out, nil
+	}
+	held := x.cfg.GPUs.Names(dir)
+	if len(held) != len(indexes) {
+		return nil, sluice.Errorf(sluice.Internal, "", "it holds %d GPUs of %d", len(held), len(indexes))
+	}
+	for _, g := range held {
+		out = append(out, []string{x.cfg.GPUKind + "=" + g.UUID, fmt.Sprintf("%s=%d", x.cfg.GPUKind, g.Index)})
+	}
+	return out, nil
+}
+
+// devices returns the CDI names of the run's GPUs and the device nodes that have to be
+// in the container then. Podman says nothing of a device that it does not find.
+func (x *Executor) devices(dir string, indexes []int) (names, nodes []string, err error) {
 	if len(indexes) == 0 {
 		return nil, nil, nil
+	}
+	wanted, err := x.cdiNames(dir, indexes)
+	if err != nil {
+		return nil, nil, err
 	}
 	known := map[string][]string{}
 	for _, dir := range x.cfg.CDIDirs {
@@ -76,14 +152,13 @@ func (x *Executor) gpus(indexes []int) (names, nodes []string, err error) {
 			}
 		}
 	}
-	for _, i := range indexes {
-		name := fmt.Sprintf("%s=%d", x.cfg.GPUs, i)
-		n, ok := known[name]
-		if !ok || len(n) == 0 {
+	for _, called := range wanted {
+		i := slices.IndexFunc(called, func(name string) bool { return len(known[name]) > 0 })
+		if i < 0 {
 			return nil, nil, sluice.Errorf(sluice.Invalid, "make one: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-				"no CDI description in %s has the device %s", strings.Join(x.cfg.CDIDirs, " or "), name)
+				"no CDI description in %s has the device %s", strings.Join(x.cfg.CDIDirs, " or "), strings.Join(called, " or "))
 		}
-		names, nodes = append(names, name), append(nodes, n...)
+		names, nodes = append(names, called[i]), append(nodes, known[called[i]]...)
 	}
 	return names, nodes, nil
 }

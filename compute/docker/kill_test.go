@@ -54,6 +54,11 @@ func serve(file, _ string) {
 // it is killed: with its whole group, as a service manager would.
 func other(t *testing.T, s server) (lines *bufio.Reader, kill func()) {
 	t.Helper()
+	return otherThat(t, "serve", s)
+}
+
+func otherThat(t *testing.T, serves string, s any) (lines *bufio.Reader, kill func()) {
+	t.Helper()
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +71,7 @@ func other(t *testing.T, s server) (lines *bufio.Reader, kill func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "serve", file, "-")
+	cmd := exec.Command(self, serves, file, "-")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -135,8 +140,8 @@ func checkLines(t *testing.T, s compute.RunSpec) {
 	t.Fatalf("the log ends after line %d", i)
 }
 
-// gate is a way to the engine on which a server can be caught in the middle.
-func gate(t *testing.T, p *podman, method, path string, after bool) (socket string, caught chan struct{}) {
+// way is a way to the engine on which something happens: through hands a request on.
+func way(t *testing.T, p *podman, handle func(w http.ResponseWriter, r *http.Request, through http.Handler), answered func(*http.Response)) (socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sluice-gate-")
 	if err != nil {
@@ -144,35 +149,45 @@ func gate(t *testing.T, p *podman, method, path string, after bool) (socket stri
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket = filepath.Join(dir, "p.sock")
-	caught = make(chan struct{}, 100)
-	hold := make(chan struct{})
-	match := func(r *http.Request) bool { return r.Method == method && strings.HasSuffix(r.URL.Path, path) }
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "podman"})
 	proxy.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
 	}}
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	proxy.ModifyResponse = func(res *http.Response) error {
-		if after && match(res.Request) {
-			caught <- struct{}{}
-			<-hold
-		}
+		answered(res)
 		return nil
 	}
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, proxy) })}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	return socket
+}
+
+// gate is a way to the engine on which a server can be caught in the middle.
+func gate(t *testing.T, p *podman, method, path string, after bool) (socket string, caught chan struct{}) {
+	t.Helper()
+	caught = make(chan struct{}, 100)
+	hold := make(chan struct{})
+	match := func(r *http.Request) bool { return r.Method == method && strings.HasSuffix(r.URL.Path, path) }
+	socket = way(t, p, func(w http.ResponseWriter, r *http.Request, through http.Handler) {
 		if !after && match(r) {
 			caught <- struct{}{}
 			<-hold
 			return
 		}
-		proxy.ServeHTTP(w, r)
-	})}
-	go func() { _ = srv.Serve(l) }()
-	t.Cleanup(func() { close(hold); _ = srv.Close() })
+		through.ServeHTTP(w, r)
+	}, func(res *http.Response) {
+		if after && match(res.Request) {
+			caught <- struct{}{}
+			<-hold
+		}
+	})
+	t.Cleanup(func() { close(hold) })
 	return socket, caught
 }
 

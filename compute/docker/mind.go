@@ -81,18 +81,23 @@ type minder struct {
 // does not answer is waited for: what it runs may well go on.
 func (m *minder) mind() compute.Exit {
 	ctx := context.Background()
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		if m.ask(ctx) == nil {
-			break
+	tick := time.NewTicker(m.x.cfg.Tick)
+	defer tick.Stop()
+	wait, next := 100*time.Millisecond, time.Time{}
+	for {
+		if now := time.Now(); !now.Before(next) {
+			if m.ask(ctx) == nil {
+				break
+			}
+			next, wait = now.Add(wait), min(2*wait, 5*time.Second)
 		}
-		<-time.After(wait)
+		m.carry() // what the job says is there without the engine
+		<-tick.C
 	}
 	if m.state.running {
 		_ = os.WriteFile(filepath.Join(m.dir, upFile), nil, 0o600)
 	}
 	m.resumeStop()
-	tick := time.NewTicker(m.x.cfg.Tick)
-	defer tick.Stop()
 	for m.state.running {
 		m.carry()
 		m.noteSetup()
@@ -225,9 +230,7 @@ func (m *minder) ended() compute.Exit {
 		m.add(m.bounded(told.Usage, s))
 		oom = oom || told.oomKills > 0
 	}
-	// Podman writes the start down after it, the end by the clock of another: they
-	// may cross.
-	m.used.Seconds = max(0, s.finished.Sub(s.started).Seconds())
+	m.used.Seconds = max(0, s.finished.Sub(begun(m.dir, s)).Seconds())
 	if n, err := diskUsed(context.Background(), m.run.Folders); err == nil {
 		m.used.DiskBytes = n
 	}
@@ -249,13 +252,22 @@ func (m *minder) ended() compute.Exit {
 	return e
 }
 
+// begun is when the run took up its units. Podman writes the start down some time
+// after it.
+func begun(dir string, s state) time.Time {
+	if info, err := os.Stat(filepath.Join(dir, startedFile)); err == nil && info.ModTime().Before(s.started) {
+		return info.ModTime()
+	}
+	return s.started
+}
+
 // bounded keeps what the job could have written itself within what is possible.
 func (m *minder) bounded(u compute.Usage, s state) compute.Usage {
 	cpus := m.run.CPUs
 	if cpus == 0 {
 		cpus = float64(numCPU())
 	}
-	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(s.started).Seconds())+0.1)
+	u.CPUSec = min(u.CPUSec, 1.1*cpus*max(0, s.finished.Sub(begun(m.dir, s)).Seconds())+0.1)
 	if m.run.Memory > 0 {
 		u.MemPeak = min(u.MemPeak, m.run.Memory)
 	} else if m.used.MemPeak > 0 {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -334,6 +335,7 @@ func (p *podman) close() {
 		cancel()
 	}
 	p.stop()
+	p.killRest()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for range 50 { // what removes a container may still be at it
@@ -346,6 +348,30 @@ func (p *podman) close() {
 		<-tick.C
 	}
 	fmt.Fprintln(os.Stderr, "clean up: cannot remove", p.dir)
+}
+
+// killRest ends what Podman leaves for some minutes: whoever keeps the exit status
+// of a command, and the containers of a test that has failed without its engine.
+// All of them name the service's own folder, and their children are theirs.
+func (p *podman) killRest() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || !bytes.Contains(b, []byte(p.dir+"/")) || !bytes.HasPrefix(b, []byte("/usr/bin/conmon\x00")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if err != nil {
+			continue
+		}
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		for c := range strings.FieldsSeq(string(children)) {
+			if n, err := strconv.Atoi(c); err == nil && n > 1 {
+				_ = syscall.Kill(n, syscall.SIGKILL)
+			}
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // mounts returns what is mounted below the folder, the deepest first.

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sluice"
 	"sluice/compute"
 )
@@ -46,6 +44,9 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 		err = x.startHeld(ctx, dir, spec)
 		_ = lock.Close() // from here on whoever watches the run acts on it
 		if err != nil {
+			if exists(dir, stopFile) {
+				x.watch(dir) // see failed
+			}
 			return doing(err)
 		}
 	}
@@ -83,78 +84,39 @@ func (x *Executor) startHeld(ctx context.Context, dir string, spec compute.RunSp
 			return err
 		}
 	}
+	// What its GPUs draw is the run's from before there is anything of it.
+	if spec, err = x.takeGPUs(ctx, dir, spec); err != nil {
+		return err
+	}
 	r := x.newRun(dir, name, spec)
 	err = x.create(ctx, e, dir, r, spec)
 	if err == nil {
 		err = x.launch(ctx, e, dir, r)
 	}
 	if err != nil {
-		// Nothing of it is left, and it may be tried again.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-		defer cancel()
-		if rerr := errors.Join(e.remove(clean, name), e.dropGang(clean, dir, r.Gang)); rerr != nil {
-			err = errors.Join(err, rerr)
-		} else {
-			_ = os.Remove(filepath.Join(dir, startedFile))
-		}
-		wipe(r.Secrets)
+		err = errors.Join(err, x.failed(ctx, e, dir, r))
 	}
 	return err
 }
 
-// check refuses what containers do not give.
-func check(spec compute.RunSpec) error {
+// failed removes what a start that has failed has made, so that it may be tried again.
+// Where the engine does not remove what may run, that keeps its GPUs, and whoever
+// watches it ends it as soon as the engine lets him.
+func (x *Executor) failed(ctx context.Context, e *engine, dir string, r run) error {
+	wipe(r.Secrets)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	err := errors.Join(e.remove(clean, r.Container), e.dropGang(clean, dir, r.Gang))
 	switch {
-	case spec.Task == nil:
-		return sluice.Errorf(sluice.Invalid, "", "the run has no task")
-	case spec.Egress == compute.EgressHost:
-		return sluice.Errorf(sluice.Invalid, "ask for open, or for the isolation process", "a container does not get the host's own network")
-	case !slices.Contains([]compute.Egress{"", compute.EgressNone, compute.EgressOpen}, spec.Egress):
-		return sluice.Errorf(sluice.Invalid, "", "unknown egress policy %q", spec.Egress)
-	case !slices.Contains(append(compute.Isolations(), ""), spec.Isolation):
-		return sluice.Errorf(sluice.Invalid, "", "unknown isolation %q", spec.Isolation)
+	case err == nil:
+		_ = os.Remove(filepath.Join(dir, startedFile))
+		return x.gpus.Drop(dir)
+	case !exists(dir, startedFile):
+		return errors.Join(err, x.gpus.Drop(dir))
+	case ctx.Err() == nil: // else we are ending, and our successor goes on with it
+		return errors.Join(err, writeJSON(dir, stopFile, stopRequest{Until: time.Now(), Signaled: true}))
 	}
-	if _, err := signalName(spec.Interrupt.Signal); err != nil {
-		return err
-	}
-	for _, m := range spec.Mounts {
-		if at := target(spec, m.Target); !filepath.IsAbs(m.Source) || !filepath.IsAbs(at) || strings.ContainsAny(m.Source+at, ",\n") ||
-			at == "/" || within(at, "/proc") || within(at, "/sys") || within(at, "/dev") || within(at, "/run/sluice") {
-			return sluice.Errorf(sluice.Invalid, "", "cannot mount %q at %q", m.Source, m.Target)
-		}
-	}
-	for _, kv := range slices.Concat(spec.Env, spec.Secrets) {
-		if k, _, ok := strings.Cut(kv, "="); !ok || !isName(k) {
-			return sluice.Errorf(sluice.Invalid, "names have letters, digits and _", "%q is no name of an environment variable", k)
-		}
-	}
-	return nil
-}
-
-// within says whether a clean path is the folder or below it.
-func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
-
-// isName says whether a shell can set a variable of this name.
-func isName(s string) bool {
-	for i, c := range s {
-		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// signalName is the name of an interrupt's signal as shells write it: USR1.
-func signalName(s string) (string, error) {
-	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
-	if name == "" {
-		return "TERM", nil
-	}
-	if name == "KILL" || name == "STOP" || unix.SignalNum("SIG"+name) == 0 {
-		return "", sluice.Errorf(sluice.Invalid, "for example TERM, INT or USR1", "%q is no signal that a job can handle", s)
-	}
-	return name, nil
+	return err
 }
 
 // containerName is unique on the machine: two sites may have the same RunIDs.
@@ -208,7 +170,7 @@ func (x *Executor) create(ctx context.Context, e *engine, dir string, r run, spe
 	if err != nil {
 		return err
 	}
-	devices, nodes, err := x.gpus(spec.GPUs)
+	devices, nodes, err := x.devices(dir, spec.GPUs)
 	if err != nil {
 		return err
 	}
@@ -335,7 +297,8 @@ func (x *Executor) base(e *engine) int {
 // launch starts the container and returns once its first process is ready to be
 // stopped, which is before it runs anything of the job.
 func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) error {
-	if err := os.WriteFile(filepath.Join(dir, startedFile), nil, 0o600); err != nil {
+	// Its time is when the run took up its units.
+	if err := os.WriteFile(filepath.Join(dir, startedFile), []byte(time.Now().UTC().Format(time.RFC3339Nano)), 0o600); err != nil {
 		return err
 	}
 	if err := syncDir(dir); err != nil {
@@ -355,7 +318,7 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 		if exists(filepath.Join(dir, outDir), "up") {
 			break
 		}
-		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil {
+		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil && strings.HasSuffix(b, "\n") {
 			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
 		}
 		if n%20 == 0 {

@@ -27,12 +27,22 @@ type Subject struct {
 	Gone func() compute.Handle
 	// Scripts: runs are processes, with exit statuses, signals and children.
 	Scripts bool
+	// Seen says where a run sees its folders and where they are looked into while
+	// it runs; nil: where its specification says.
+	Seen func(spec compute.RunSpec) compute.RunSpec
 	// Hidden: the processes of a run are not to be seen among this machine's, as
 	// in a sandbox with a kernel of its own.
 	Hidden bool
 	// Inspect returns all that whoever may ask is told of a run; nil where there is
 	// nobody to ask.
 	Inspect func(h compute.Handle) string
+}
+
+func (s Subject) seen(spec compute.RunSpec) compute.RunSpec {
+	if s.Seen == nil {
+		return spec
+	}
+	return s.Seen(spec)
 }
 
 // Run runs the suite. Each test gets a Subject of its own.

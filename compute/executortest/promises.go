@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,9 @@ echo up > up; while :; do sleep 0.02; done`, 0)
 		spec.Interrupt.Signal = name
 		x := s.New()
 		h := start(t, x, spec)
-		appears(t, file(spec, "up"))
+		appears(t, s.file(spec, "up"))
 		stop(t, x, h, time.Minute)
-		if e := wait(t, x, h); e.Code != 9 || !e.Stopped || read(t, file(spec, "saved")) != "saved" {
+		if e := wait(t, x, h); e.Code != 9 || !e.Stopped || read(t, s.file(spec, "saved")) != "saved" {
 			t.Errorf("%s: exit %+v", name, e)
 		}
 	}
@@ -67,15 +68,15 @@ func hook(t *testing.T, s Subject) {
 	spec.Interrupt.Hook = `sleep 0.2; echo hook >> order; echo "$SLUICE_CHECKPOINT_DIR" > where; echo from the hook`
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, time.Minute)
 	if e := wait(t, x, h); e.Code != 6 || !e.Stopped {
 		t.Errorf("exit %+v", e)
 	}
-	if got := strings.Fields(read(t, file(spec, "order"))); strings.Join(got, " ") != "hook term" {
+	if got := strings.Fields(read(t, s.file(spec, "order"))); strings.Join(got, " ") != "hook term" {
 		t.Errorf("order %v", got)
 	}
-	if got := read(t, file(spec, "where")); got != spec.CheckpointDir {
+	if got := read(t, s.file(spec, "where")); got != s.seen(spec).CheckpointDir {
 		t.Errorf("the hook was told %q", got)
 	}
 	if log := read(t, spec.Log); !strings.Contains(log, "from the hook\n") {
@@ -90,12 +91,12 @@ func hookHangs(t *testing.T, s Subject) {
 	spec.Interrupt.Hook = `echo in > hooked; exec sleep ` + n
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, 500*time.Millisecond)
 	if alive(t, n) {
 		t.Error("the hook lives")
 	}
-	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped || read(t, file(spec, "hooked")) != "in" {
+	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped || read(t, s.file(spec, "hooked")) != "in" {
 		t.Fatalf("exit %+v", e)
 	}
 }
@@ -106,10 +107,10 @@ func graceZero(t *testing.T, s Subject) {
 	spec.Interrupt.Hook = `echo told > told`
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, 0)
-	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped || read(t, file(spec, "told")) != "" {
-		t.Fatalf("exit %+v, told %q", e, read(t, file(spec, "told")))
+	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped || read(t, s.file(spec, "told")) != "" {
+		t.Fatalf("exit %+v, told %q", e, read(t, s.file(spec, "told")))
 	}
 }
 
@@ -126,11 +127,12 @@ func secrets(t *testing.T, s Subject) {
 	spec.Secrets = []string{"TOKEN=" + token + secretText, "EMPTY="}
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	seek := func() {
 		t.Helper()
-		for _, dir := range []string{spec.Dir, filepath.Dir(spec.Log), "/dev/shm", os.TempDir()} {
-			if found := search(dir, spec.WorkDir, token); found != "" {
+		at := s.seen(spec)
+		for _, dir := range []string{spec.Dir, filepath.Dir(spec.Log), at.Dir, "/dev/shm", os.TempDir()} {
+			if found := search(dir, token, spec.WorkDir, at.WorkDir); found != "" {
 				t.Errorf("a secret is in %s", found)
 			}
 		}
@@ -152,7 +154,7 @@ func secrets(t *testing.T, s Subject) {
 	wait(t, x, h)
 	seek()
 	for _, f := range []string{"setup-got", "run-got", "hook-got"} {
-		b, err := os.ReadFile(file(spec, f))
+		b, err := os.ReadFile(s.file(spec, f))
 		if err != nil || string(b) != token+secretText {
 			t.Errorf("%s: %q, %v", f, b, err)
 		}
@@ -160,12 +162,12 @@ func secrets(t *testing.T, s Subject) {
 }
 
 // search returns a regular file below dir that holds the text.
-func search(dir, skip, text string) (found string) {
+func search(dir, text string, skip ...string) (found string) {
 	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // gone meanwhile
 		}
-		if p == skip || d.IsDir() && p != dir && dir == os.TempDir() {
+		if slices.Contains(skip, p) || d.IsDir() && p != dir && dir == os.TempDir() {
 			return fs.SkipDir
 		}
 		if info, err := d.Info(); err == nil && d.Type().IsRegular() && info.Size() < 1<<20 {
@@ -194,13 +196,13 @@ func execs(t *testing.T, s Subject) {
 	x := s.New()
 	y := execer(t, s.New()) // after a restart, say
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	for _, c := range []struct {
 		argv     []string
 		in, out  string
 		wantCode int
 	}{
-		{[]string{"sh", "-c", `echo "$MARK $0 $1"; pwd; echo err >&2; exit 3`, "a b", "c'd"}, "", "set a b c'd\n" + spec.WorkDir + "\nerr\n", 3},
+		{[]string{"sh", "-c", `echo "$MARK $0 $1"; pwd; echo err >&2; exit 3`, "a b", "c'd"}, "", "set a b c'd\n" + s.seen(spec).WorkDir + "\nerr\n", 3},
 		{[]string{"sh", "-c", `printf %s "$TOKEN"`}, "", secretText, 0},
 		{[]string{"cat"}, strings.Repeat("line\n", 20_000), strings.Repeat("line\n", 20_000), 0},
 		{[]string{"sh", "-c", `kill -KILL $$`}, "", "", 137},
@@ -233,7 +235,7 @@ func execCancelled(t *testing.T, s Subject) {
 		_, err := y.Exec(ctx, h, []string{"sh", "-c", "echo in > in; exec sleep " + n}, nil, &bytes.Buffer{})
 		ended <- err
 	}()
-	appears(t, file(spec, "in"))
+	appears(t, s.file(spec, "in"))
 	sleeping(t, s, n)
 	cancel()
 	select {
@@ -262,9 +264,9 @@ func execOutlived(t *testing.T, s Subject) {
 		defer close(ended)
 		_, _ = y.Exec(t.Context(), h, []string{"sh", "-c", "trap '' TERM; echo in > in; exec sleep " + n}, nil, &bytes.Buffer{})
 	}()
-	appears(t, file(spec, "in"))
+	appears(t, s.file(spec, "in"))
 	sleeping(t, s, n)
-	if err := os.WriteFile(file(spec, "go"), nil, 0o600); err != nil {
+	if err := os.WriteFile(s.file(spec, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if e := wait(t, x, h); e.Code != 0 || e.Lost {

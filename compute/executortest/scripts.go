@@ -62,11 +62,12 @@ func output(t *testing.T, s Subject) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work, err := filepath.EvalSymlinks(spec.WorkDir)
+	at := s.seen(spec)
+	work, err := filepath.EvalSymlinks(at.WorkDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"out\n", "err\n", work + "\n", "ckpt=" + spec.CheckpointDir + "\n"} {
+	for _, want := range []string{"out\n", "err\n", work + "\n", "ckpt=" + at.CheckpointDir + "\n"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no %q in the log:\n%s", want, b)
 		}
@@ -74,7 +75,9 @@ func output(t *testing.T, s Subject) {
 }
 
 // file returns the path of a file in the working folder of the run.
-func file(spec compute.RunSpec, name string) string { return filepath.Join(spec.WorkDir, name) }
+func (s Subject) file(spec compute.RunSpec, name string) string {
+	return filepath.Join(s.seen(spec).WorkDir, name)
+}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -94,12 +97,12 @@ func termHandled(t *testing.T, s Subject) {
 	spec := s.Spec(`trap 'echo saved > saved; exit 7' TERM; echo up > up; while :; do sleep 0.02; done`, 0)
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, time.Minute)
 	if e := wait(t, x, h); e.Code != 7 || !e.Stopped || e.Signal != "" {
 		t.Fatalf("exit %+v", e)
 	}
-	if read(t, file(spec, "saved")) != "saved" {
+	if read(t, s.file(spec, "saved")) != "saved" {
 		t.Fatal("it was not let finish")
 	}
 }
@@ -142,8 +145,8 @@ func killed(t *testing.T, s Subject) {
 	spec.Task.Run = `trap '' TERM; (trap '' TERM; sh -c 'echo up > child; exec sleep ` + n + `') & echo up > shell; wait`
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "child"))
-	appears(t, file(spec, "shell"))
+	appears(t, s.file(spec, "child"))
+	appears(t, s.file(spec, "shell"))
 	sleeping(t, s, n)
 	const grace = 300 * time.Millisecond
 	began := time.Now()
@@ -165,9 +168,9 @@ func childOutlivesShell(t *testing.T, s Subject) {
 	spec := s.Spec(`sh -c 'trap "sleep 0.3; echo saved > saved; exit 0" TERM; echo up > up; while :; do sleep 0.02; done'; true`, 0)
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, time.Minute)
-	if read(t, file(spec, "saved")) != "saved" {
+	if read(t, s.file(spec, "saved")) != "saved" {
 		t.Fatal("the program was not let finish")
 	}
 }
@@ -178,7 +181,7 @@ func escapees(t *testing.T, s Subject) {
 	spec.Task.Run = `setsid sh -c 'trap "" TERM HUP; (setsid sh -c "echo up > daemon; exec env -i sleep ` + n + `" &)' & sleep 1000`
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "daemon"))
+	appears(t, s.file(spec, "daemon"))
 	sleeping(t, s, n)
 	stop(t, x, h, 200*time.Millisecond)
 	if alive(t, n) {
@@ -192,9 +195,9 @@ func background(t *testing.T, s Subject) {
 	spec.Task.Run = `setsid sh -c 'echo up > daemon; exec sleep ` + n + `' & while [ ! -e go ]; do sleep 0.01; done; exit 4`
 	x := s.New()
 	h := start(t, x, spec)
-	appears(t, file(spec, "daemon"))
+	appears(t, s.file(spec, "daemon"))
 	sleeping(t, s, n)
-	if err := os.WriteFile(file(spec, "go"), nil, 0o600); err != nil {
+	if err := os.WriteFile(s.file(spec, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if e := wait(t, x, h); e.Code != 4 || alive(t, n) {
@@ -225,7 +228,7 @@ func countedOnce(t *testing.T, s Subject) {
 	if _, err := x.Start(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, file(spec, "count")); got != "x" {
+	if got := read(t, s.file(spec, "count")); got != "x" {
 		t.Fatalf("it ran %d times", strings.Count(got, "x"))
 	}
 }
@@ -235,13 +238,13 @@ func setupOnce(t *testing.T, s Subject) {
 	a := s.Spec(`echo run >> order`, 0)
 	a.Task.Setup = `echo setup >> order`
 	b := s.Spec(`echo again >> order`, 0)
-	b.Task.Setup, b.WorkDir, b.SetupDone = a.Task.Setup, a.WorkDir, a.SetupDone // the same job
+	b.Task.Setup, b.JobID, b.WorkDir, b.SetupDone = a.Task.Setup, a.JobID, a.WorkDir, a.SetupDone // the same job
 	for _, spec := range []compute.RunSpec{a, b} {
 		if e := wait(t, x, start(t, x, spec)); e.Code != 0 {
 			t.Fatalf("exit %+v", e)
 		}
 	}
-	if got := strings.Fields(read(t, file(a, "order"))); fmt.Sprint(got) != "[setup run again]" {
+	if got := strings.Fields(read(t, s.file(a, "order"))); fmt.Sprint(got) != "[setup run again]" {
 		t.Fatalf("order %v", got)
 	}
 }
@@ -251,7 +254,7 @@ func setupFails(t *testing.T, s Subject) {
 	spec := s.Spec(`echo ran > ran`, 0)
 	spec.Task.Setup = `exit 5`
 	e := wait(t, x, start(t, x, spec))
-	if e.Code != 5 || !strings.Contains(e.Why, "setup") || read(t, file(spec, "ran")) != "" {
+	if e.Code != 5 || !strings.Contains(e.Why, "setup") || read(t, s.file(spec, "ran")) != "" {
 		t.Fatalf("exit %+v", e)
 	}
 }
@@ -261,9 +264,9 @@ func stopInSetup(t *testing.T, s Subject) {
 	spec := s.Spec(`echo ran > ran`, 0)
 	spec.Task.Setup = `trap 'exit 0' TERM; echo up > up; while :; do sleep 0.02; done`
 	h := start(t, x, spec)
-	appears(t, file(spec, "up"))
+	appears(t, s.file(spec, "up"))
 	stop(t, x, h, time.Minute)
-	if e := wait(t, x, h); !e.Stopped || read(t, file(spec, "ran")) != "" {
+	if e := wait(t, x, h); !e.Stopped || read(t, s.file(spec, "ran")) != "" {
 		t.Fatalf("exit %+v", e)
 	}
 }

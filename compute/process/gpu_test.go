@@ -22,14 +22,21 @@ import (
 // gpus makes the executor's GPUs of the host's.
 type gpus struct{ *gpu.Holds }
 
-func (g gpus) End(ctx context.Context, run string, at time.Time) (process.GPUUse, error) {
+func (g gpus) End(ctx context.Context, run string, at time.Time) (compute.GPUUse, error) {
 	u, err := g.Holds.End(ctx, run, at)
-	return process.GPUUse{Power: u.Power, EnergyWh: u.EnergyWh, Share: u.Share}, err
+	return compute.GPUUse{Power: u.Power, EnergyWh: u.EnergyWh, Share: u.Share}, err
 }
 
-func (g gpus) Use(ctx context.Context, run string) (process.GPUUse, error) {
+func (g gpus) Use(ctx context.Context, run string) (compute.GPUUse, error) {
 	u, err := g.Holds.Use(ctx, run)
-	return process.GPUUse{Power: u.Power, EnergyWh: u.EnergyWh, Share: u.Share}, err
+	return compute.GPUUse{Power: u.Power, EnergyWh: u.EnergyWh, Share: u.Share}, err
+}
+
+func (g gpus) Names(run string) (out []compute.GPUName) {
+	for _, n := range g.Holds.Names(run) {
+		out = append(out, compute.GPUName(n))
+	}
+	return out
 }
 
 func hostGPUs(t *testing.T, d *gputest.Driver, dir string) gpus {

@@ -48,12 +48,13 @@ type Config struct {
 	// CgroupRoot is where the cgroups are mounted, default /sys/fs/cgroup.
 	CgroupRoot string
 	// GPUs of this machine; nil: it has none.
-	GPUs GPUs
+	GPUs compute.GPUs
 }
 
 // Executor is a compute.Executor. Its time is wall time.
 type Executor struct {
-	cfg Config
+	cfg  Config
+	gpus compute.GPUHolder
 
 	mu   sync.Mutex
 	runs map[string]*watch
@@ -86,7 +87,7 @@ func New(cfg Config) (*Executor, error) {
 	if cfg.LogLimit <= 0 {
 		cfg.LogLimit = DefaultLogLimit
 	}
-	return &Executor{cfg: cfg, runs: map[string]*watch{}}, nil
+	return &Executor{cfg: cfg, gpus: compute.GPUHolder{GPUs: cfg.GPUs}, runs: map[string]*watch{}}, nil
 }
 
 // Start starts the run under a keeper. Where the run was started before, by
@@ -123,7 +124,7 @@ func (x *Executor) Start(ctx context.Context, spec compute.RunSpec) (compute.Han
 		return "", fmt.Errorf("start %s: %w", spec.RunID, err)
 	}
 	if err := writeSpec(dir, spec, x.cfg); err != nil {
-		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.leaveGPUs(dir, time.Now())))
+		return "", fmt.Errorf("start %s: %w", spec.RunID, errors.Join(err, x.gpus.Drop(dir)))
 	}
 	if err := x.keep(ctx, dir, spec, lock); err != nil {
 		x.watch(dir) // it leaves the GPUs once nobody holds the run
@@ -264,8 +265,8 @@ func (x *Executor) watch(dir string) *watch {
 	x.runs[dir] = w
 	go func() {
 		if w.exit, w.err = awaitEnd(dir); w.err == nil {
-			_ = x.leaveGPUs(dir, w.exit.At) // tried again before the next run
-			x.addGPUs(dir, &w.exit.Used)
+			_ = x.gpus.Leave(dir, w.exit.At) // tried again before the next run
+			x.gpus.Add(dir, &w.exit.Used)
 		}
 		x.mu.Lock()
 		delete(x.runs, dir)
@@ -372,7 +373,7 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, error) {
 	dir := string(h)
 	if e, err := readExit(dir); err == nil {
-		x.addGPUs(dir, &e.Used)
+		x.gpus.Add(dir, &e.Used)
 		return e.Used, nil
 	}
 	k, err := readKeeper(dir)
@@ -386,6 +387,6 @@ func (x *Executor) Usage(_ context.Context, h compute.Handle) (compute.Usage, er
 	}
 	u := k.group().usage(k.Pid)
 	u.Seconds = max(0, time.Since(k.StartedAt).Seconds())
-	x.addGPUs(dir, &u)
+	x.gpus.Add(dir, &u)
 	return u, nil
 }

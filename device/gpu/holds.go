@@ -163,6 +163,27 @@ func (h *Holds) Begin(ctx context.Context, run string, indexes []int) error {
 	return nil
 }
 
+// Name is what the driver calls a GPU.
+type Name struct {
+	Index int // when the run began; a restart of the driver may change it
+	UUID  string
+}
+
+// Names lists the GPUs that a run has begun with; nil where it holds none.
+func (h *Holds) Names(run string) []Name {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.held[run]
+	if x == nil || x.Ended {
+		return nil
+	}
+	out := make([]Name, len(x.GPUs))
+	for i, g := range x.GPUs {
+		out[i] = Name{g.Index, g.UUID}
+	}
+	return out
+}
+
 // vacate makes sure that no other run has the GPU, nor has left it limited. Callers
 // hold mu.
 func (h *Holds) vacate(ctx context.Context, uuid string, index int) error {

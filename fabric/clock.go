@@ -1,0 +1,5 @@
+package fabric
+
+import "time"
+
+var began = time.Now()
