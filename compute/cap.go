@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -48,7 +49,7 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 	}
 	least := minShare(e.Task.Resources)
 	ok := s.canCap(e)
-	run := e.Job.RunID
+	run, before := e.Job.RunID, cmp.Or(e.Job.PowerShare, 1)
 	for i := range e.Nodes {
 		if x, is := s.cfg.Executors[e.Nodes[i].Executor].(Capper); is {
 			todo = append(todo, node{x, e.Nodes[i].Handle})
@@ -62,9 +63,13 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 		return 0, sluice.Errorf(sluice.Conflict, "", "job %s accepts %.0f %% of full power at least, not %.0f %%", id, 100*least, 100*share)
 	}
 	got := 0.0
-	for _, n := range todo {
+	for i, n := range todo {
 		g, err := n.x.Cap(ctx, n.h, share)
 		if err != nil {
+			// All nodes or none: those before it get back what they had.
+			for _, done := range todo[:i] {
+				_, _ = done.x.Cap(context.WithoutCancel(ctx), done.h, before)
+			}
 			return 0, fmt.Errorf("limit the power of job %s: %w", id, err)
 		}
 		got = max(got, g) // the fastest node draws most; the gang goes as fast as its slowest

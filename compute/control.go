@@ -223,6 +223,9 @@ func (e *entry) learnRestart(sec float64) {
 // noteSaved notes the date of the newest checkpoint, in wall time. The job's own
 // stamp is in site time: when it was first seen. Callers hold mu.
 func (s *Service) noteSaved(e *entry, at time.Time) {
+	if now := time.Now(); at.After(now) {
+		at = now // a file may bear any date
+	}
 	if !at.After(e.saved) {
 		return
 	}

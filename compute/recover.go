@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sluice"
@@ -65,7 +66,47 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("recover jobs: %w", err)
 	}
+	if err := s.recordStarts(ctx, again); err != nil {
+		return err
+	}
 	s.launch(ctx, again)
+	return nil
+}
+
+// recordStarts sees to it that the decision of each start that goes on is on record:
+// a kill may have come between the two. Why other hosts were refused is not known any
+// more.
+func (s *Service) recordStarts(ctx context.Context, again []*entry) error {
+	if s.cfg.Placements == nil {
+		return nil
+	}
+	for _, e := range again {
+		s.mu.Lock()
+		j, task := e.Job, e.Task
+		t, _ := s.tenant(j.Tenant)
+		var hosts []string
+		for _, n := range e.Nodes {
+			hosts = append(hosts, n.Host)
+		}
+		s.mu.Unlock()
+		if j.State != Starting || j.StartedAt == nil {
+			continue
+		}
+		known, err := s.cfg.Placements.Placements(ctx, j.ID)
+		if err != nil {
+			return fmt.Errorf("recover jobs: the decisions of %s: %w", j.ID, err)
+		}
+		if slices.ContainsFunc(known, func(p Placement) bool { return p.Run == j.RunID }) {
+			continue
+		}
+		p := Placement{
+			Job: j.ID, Run: j.RunID, At: *j.StartedAt, Tenant: j.Tenant, PolicyVersion: t.Version, Asked: task.Resources,
+			Isolation: isolation(task, task.Resources, t), Regions: t.Regions, Labels: t.Labels, Hosts: hosts,
+		}
+		if err := s.cfg.Placements.PutPlacement(ctx, p); err != nil {
+			return fmt.Errorf("recover jobs: store where %s goes: %w", j.ID, err)
+		}
+	}
 	return nil
 }
 

@@ -68,8 +68,12 @@ func (s *Site) cutJobs(ctx context.Context, now time.Time, n *node, load, limit 
 // inTime says whether the load below a node still has time to come down: until an
 // order's own deadline, or for as long as a shed may take to be proven.
 func (s *Site) inTime(n *node, now time.Time) bool {
+	left := s.proof(shedProof)
+	if now.Sub(s.overSince[n]) < left && s.orderOf(n) == nil {
+		return true // no order has given a time: one reading over the limit cuts nobody
+	}
 	for _, c := range s.orders {
-		if c.State != Active || !n.under(c.node) && !c.node.under(n) {
+		if c.State != Active || c.node != n {
 			continue
 		}
 		left := s.proof(shedProof)
@@ -81,6 +85,16 @@ func (s *Site) inTime(n *node, now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// orderOf is the order in force on the node itself, if any.
+func (s *Site) orderOf(n *node) *curtailment {
+	for _, c := range s.orders {
+		if c.State == Active && c.node == n {
+			return c
+		}
+	}
+	return nil
 }
 
 // canShed says whether a miner below the node draws more than it must and does what

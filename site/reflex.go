@@ -119,7 +119,12 @@ func (s *Site) guardLimits(ctx context.Context, now time.Time, by sums) {
 		load, _ := s.load(n, by, now)
 		edge := limit - sluice.Watts(float64(limit)*s.o.Guard/3)
 		if load > limit {
+			if s.overSince[n].IsZero() {
+				s.overSince[n] = now
+			}
 			s.cutJobs(ctx, now, n, load, limit)
+		} else {
+			delete(s.overSince, n)
 		}
 		if load > limit && !s.settling(n, now) {
 			s.alarm(now, sluice.Critical, "over-limit", n.spec.Name,

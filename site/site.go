@@ -163,19 +163,20 @@ type Site struct {
 	previews      map[string]*shown     // by token: what people were shown
 	costRate      float64               // USD/h forgone to the orders in force
 
-	status   atomic.Pointer[Status]
-	events   broadcaster
-	paused   map[string]*pause  // by job: stopped for an order
-	early    map[string]bool    // jobs that were started between two plans
-	worth    map[string]float64 // of power by node, USD/MWh, by the newest plan
-	cuts     map[string]bool    // by run: cut before its notice was over
-	stops    []stop             // jobs that the decision being made pauses
-	toLaunch []*miner           // commands issued in this turn
-	ops      sync.WaitGroup
-	lines    lines
-	kick     chan struct{}
-	polled   chan struct{} // closed after the first sweep of RunPolls
-	pollNext int
+	status    atomic.Pointer[Status]
+	events    broadcaster
+	paused    map[string]*pause   // by job: stopped for an order
+	early     map[string]bool     // jobs that were started between two plans
+	worth     map[string]float64  // of power by node, USD/MWh, by the newest plan
+	overSince map[*node]time.Time // since when the load is over the limit
+	cuts      map[string]bool     // by run: cut before its notice was over
+	stops     []stop              // jobs that the decision being made pauses
+	toLaunch  []*miner            // commands issued in this turn
+	ops       sync.WaitGroup
+	lines     lines
+	kick      chan struct{}
+	polled    chan struct{} // closed after the first sweep of RunPolls
+	pollNext  int
 }
 
 // New makes a site from its description and from what the store knows of an
@@ -187,7 +188,7 @@ func New(ctx context.Context, o Options, now time.Time) (*Site, error) {
 		nodeBy: map[string]*node{}, classBy: map[string]*class{}, minerBy: map[string]*miner{},
 		hostNode: map[string]*node{}, pins: map[string]Pin{},
 		openDecisions: map[int64]*Decision{}, dirtyDecision: map[int64]bool{},
-		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, seenOrders: map[string]bool{},
+		unsaved: map[string]MachineRow{}, paused: map[string]*pause{}, overSince: map[*node]time.Time{}, seenOrders: map[string]bool{},
 		lines: newLines(o.FanOut, len(o.Miners)), kick: make(chan struct{}, 1), polled: make(chan struct{}),
 		replan: "interval",
 	}
