@@ -173,6 +173,7 @@ type state struct {
 	finished time.Time
 	logPath  string
 	runtime  string
+	ending   bool // its end is under way: how it ends is not known yet
 }
 
 // state asks for a container. One that is not there is no error.
@@ -200,6 +201,11 @@ func (e *engine) state(ctx context.Context, name string) (state, error) {
 	}
 	out.started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
 	out.finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
+	switch s.Status {
+	case "stopping", "stopped", container.StateRemoving:
+		// Podman says so while the end is under way, with an exit status that is none yet.
+		out.ending = !out.running && out.finished.Before(out.started)
+	}
 	return out, nil
 }
 

@@ -98,7 +98,7 @@ func (m *minder) mind() compute.Exit {
 		_ = os.WriteFile(filepath.Join(m.dir, upFile), nil, 0o600)
 	}
 	m.resumeStop()
-	for m.state.running {
+	for m.state.running || m.state.ending {
 		m.carry()
 		m.noteSetup()
 		now := time.Now()
@@ -111,7 +111,7 @@ func (m *minder) mind() compute.Exit {
 				m.gone++ // the engine has yet to see it, or runs where we see no processes
 			}
 		}
-		if m.state.running {
+		if m.state.running || m.state.ending {
 			<-tick.C
 		}
 	}
@@ -138,6 +138,9 @@ func (m *minder) ask(ctx context.Context) error {
 // alive says whether the container's first process is there; true where this
 // machine does not show it.
 func (m *minder) alive() bool {
+	if m.state.ending {
+		return false // the engine is asked again
+	}
 	return m.state.pid == 0 || !errors.Is(unix.Kill(m.state.pid, 0), unix.ESRCH)
 }
 
@@ -214,8 +217,12 @@ func (m *minder) ended() compute.Exit {
 		} else if m.run.Boot != bootID() {
 			e.Why = "the machine was started anew"
 		}
-		if exists(m.dir, stopFile) {
+		switch {
+		case exists(m.dir, stopFile):
 			e = compute.Exit{Code: 137, Signal: "SIGKILL", Stopped: true, At: e.At, Why: "stopped; " + e.Why}
+		case exists(filepath.Join(m.dir, outDir), "stopped"):
+			// Whoever removed it has stopped it first, and it had its time.
+			e = compute.Exit{Code: 143, Signal: "SIGTERM", Stopped: true, At: e.At, Why: "stopped from outside; " + e.Why}
 		}
 		return e
 	}

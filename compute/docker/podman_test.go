@@ -175,6 +175,20 @@ func (p *podman) stop() {
 	}
 }
 
+// killAll kills the containers of a run.
+func (p *podman) killAll(t testing.TB, dir string) {
+	t.Helper()
+	res, err := p.cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", "sluice.dir="+dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range res.Items {
+		if _, err := p.cli.ContainerKill(t.Context(), c.ID, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // removeAll removes the containers of a run as an operator might.
 func (p *podman) removeAll(t testing.TB, dir string) {
 	t.Helper()
