@@ -190,8 +190,9 @@ func TestJSON(t *testing.T) {
 		"device probe":   {ms[miner].Address},
 		"device scan":    {"127.0.0.1", "--ports", ms[miner].Address[strings.LastIndex(ms[miner].Address, ":")+1:]},
 	}
-	// What needs a GPU's driver is tried with a stand-in for it, in cmd/sluice.
-	elsewhere := []string{"gpu list", "gpu idle"}
+	// What needs a GPU's driver is tried with a stand-in for it, in cmd/sluice, and what
+	// needs other machines where some join.
+	elsewhere := []string{"gpu list", "gpu idle", "host list", "host token"}
 	for _, name := range jsonCommands(t, nil) {
 		if slices.Contains(elsewhere, name) {
 			continue

@@ -52,7 +52,7 @@ func madeTable(t testing.TB, p Plan, levels ...float64) *table {
 // optimiser is worth more than it and its gap.
 func TestFitIsOptimal(t *testing.T) {
 	loose, shed, down := 0, 0, 0
-	rapid.Check(t, func(rt *rapid.T) {
+	check := func(rt *rapid.T) {
 		p := madePlan(rapid.Uint64Range(1, 1000).Draw(rt, "seed"), minWeeks)
 		p.Terms.FirmShare = given(rapid.Float64Range(0.02, 1).Draw(rt, "firm"))
 		p.Terms.CurtailHours = given(rapid.Float64Range(0, 600).Draw(rt, "hours"))
@@ -123,7 +123,11 @@ func TestFitIsOptimal(t *testing.T) {
 		if x.gap < -tolerance {
 			rt.Fatalf("a gap of %v", x.gap)
 		}
-	})
+	}
+	rapid.Check(t, check)
+	for more := 0; more < 10 && (loose == 0 || shed == 0 || down == 0) && !t.Failed(); more++ {
+		rapid.Check(t, check) // one case is rare: go on until it was there
+	}
 	if loose == 0 || shed == 0 || down == 0 {
 		t.Errorf("%d loose plans, %d that shed AI, %d in which machines step down: one case was not seen", loose, shed, down)
 	}
