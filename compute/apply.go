@@ -106,6 +106,7 @@ func (s *Service) Apply(ctx context.Context, now time.Time, orders []Order) []er
 			e.setNodes(places, e.Job.RunID)
 			e.stopAt, e.runningAt, e.Cut, e.ready = time.Time{}, time.Time{}, false, false
 			s.touch(e)
+			f.look.took(e)
 			start = append(start, e)
 		}
 		return func() {
@@ -172,7 +173,7 @@ func (s *Service) startable(now time.Time, e *entry, id string, f *floor) ([]pla
 	case e.Job.State != Queued:
 		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is %s, only a queued job starts", id, e.Job.State)
 	}
-	if why := s.holds(e); why != "" {
+	if why := f.look.holds(e); why != "" {
 		return nil, sluice.Errorf(sluice.Conflict, "", "job %s is held: %s", id, why)
 	}
 	return s.place(now, e, f)

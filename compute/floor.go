@@ -22,6 +22,7 @@ type place struct {
 // floor is what is free of the hosts, by class, while orders are carried out.
 type floor struct {
 	s       *Service
+	look    *look
 	classes map[string]*hall
 	usual   map[string][]placement.Typical
 	rooms   map[room]bool // what hasRoom knows
@@ -48,7 +49,7 @@ type hall struct {
 type mostFree struct{ units, taken int }
 
 // floor returns what is free now. Callers hold mu.
-func (s *Service) floor() *floor { return &floor{s: s, classes: map[string]*hall{}} }
+func (s *Service) floor() *floor { return &floor{s: s, look: s.look(), classes: map[string]*hall{}} }
 
 // unlimited stands for what a host does not say of its CPUs or memory.
 const unlimited = 1 << 40

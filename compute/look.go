@@ -49,6 +49,14 @@ func (l *look) holds(e *entry) string {
 	return l.holdsIn(e, l.units[e.Job.Tenant], l.running[e.Job.Array])
 }
 
+// took counts a job that has got its units since.
+func (l *look) took(e *entry) {
+	if l.units != nil {
+		l.units[e.Job.Tenant] += e.Job.Units
+		l.running[e.Job.Array]++
+	}
+}
+
 // holdsIn is holds where the tenant holds so many units and so many jobs of the
 // array run.
 func (l *look) holdsIn(e *entry, units, array int) string {
