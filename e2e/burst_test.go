@@ -1,12 +1,14 @@
 package e2e_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,4 +165,37 @@ func BenchmarkBurst(b *testing.B) {
 		s.kill()
 		b.StartTimer()
 	}
+}
+
+// BenchmarkLogFollow is how far a client that follows a job's log over HTTP is behind
+// the job: each line is the time at which it was printed. The bar is 200 ms.
+func BenchmarkLogFollow(b *testing.B) {
+	s := up(b, computeSite(b, 8)...)
+	var all []time.Duration
+	for b.Loop() {
+		j, err := ask[jobRecord](s.client, http.MethodPost, "/jobs", map[string]any{
+			"task": "run: |\n  for i in $(seq 20); do date +%s%N; sleep 0.13; done\n",
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		res, err := http.Get(s.base + "/api/v1/jobs/" + j.ID + "/logs?follow=true") //nolint:noctx // it ends with the job
+		if err != nil {
+			b.Fatal(err)
+		}
+		lines := bufio.NewScanner(res.Body)
+		for lines.Scan() {
+			if ns, err := strconv.ParseInt(lines.Text(), 10, 64); err == nil {
+				all = append(all, time.Since(time.Unix(0, ns)))
+			}
+		}
+		_ = res.Body.Close()
+	}
+	if len(all) < 20 {
+		b.Fatalf("%d lines", len(all))
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2].Milliseconds()), "p50_ms")
+	b.ReportMetric(float64(all[len(all)*95/100].Milliseconds()), "p95_ms")
+	b.ReportMetric(float64(all[len(all)-1].Milliseconds()), "max_ms")
 }
