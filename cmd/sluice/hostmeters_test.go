@@ -79,7 +79,6 @@ feeds:
 	}
 	_ = server.Close()
 	m.read(context.Background(), time.Now, logger)
-	m.read(context.Background(), func() time.Time { return time.Now() }, logger)
 	if n := strings.Count(log.String(), "meter of a host"); n != 1 {
 		t.Errorf("told %d times: %s", n, log.String())
 	}
