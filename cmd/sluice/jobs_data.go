@@ -166,7 +166,7 @@ func jobDownloadCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("downloading job %s into %s: %w", args[0], to, err)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s MB, in %s\n", n, figure(float64(bytes)/1e6, 1), to)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s, %s MB, in %s\n", count(n, "file"), figure(float64(bytes)/1e6, 1), to)
 		return nil
 	}
 	return cmd
@@ -206,7 +206,7 @@ func wipeText(w compute.Wipe) string {
 	for _, p := range w.Parts {
 		t := p.What + " by " + p.How
 		if p.Files > 0 {
-			t += fmt.Sprintf(" (%d files, %s MB)", p.Files, figure(float64(p.Bytes)/1e6, 1))
+			t += fmt.Sprintf(" (%s, %s MB)", count(int(p.Files), "file"), figure(float64(p.Bytes)/1e6, 1))
 		}
 		parts = append(parts, t)
 	}
