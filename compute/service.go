@@ -252,6 +252,9 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	return out, nil
 }
 
+// WaitsForRoom is why a new job waits, until something is known.
+const WaitsForRoom = "waits for room"
+
 func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now time.Time) *entry {
 	c, id := choices[0], jobID(number)
 	t := *r.Task
@@ -259,7 +262,7 @@ func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now t
 	t.Secrets, t.SecretNames = nil, slices.Sorted(maps.Keys(r.Task.Secrets))
 	nodes := max(1, t.NumNodes)
 	e := &entry{number: number, Record: Record{Key: r.ID, Task: &t, Job: Job{
-		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: "waits for room",
+		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: WaitsForRoom,
 		Class: c.Class, Units: c.UnitsPerNode * nodes, Virtual: virtual,
 		Interruptible: r.Interruptible || c.Resources.UseSpot,
 		RateUSDHour:   c.RateUSDHour, StrikeUSDMWh: c.StrikeUSDMWh, SubmittedAt: now.UTC(),
