@@ -457,3 +457,15 @@ func FuzzReadEvents(f *testing.F) {
 		}
 	})
 }
+
+// A site of one host is not a site of nothing.
+func TestSmallPowersAreKilowatts(t *testing.T) {
+	for kw, want := range map[float64]string{0: "0.00 MW", 0.26: "0.3 kW", -42: "-42.0 kW", 100: "100.0 kW", 130: "0.13 MW", 13821: "13.82 MW"} {
+		if got := mw(kw); got != want {
+			t.Errorf("%g kW are printed as %s, want %s", kw, got, want)
+		}
+	}
+	if got := count(1, "job") + ", " + count(2900, "machine"); got != "1 job, 2,900 machines" {
+		t.Error(got)
+	}
+}

@@ -156,6 +156,9 @@ func (j *joined) List(context.Context) ([]server.JoinedHost, error) {
 			v.Address, v.Version, v.CPUs, v.MemoryBytes, v.DiskBytes = f.Address, f.Version, f.CPUs, f.MemoryBytes, f.DiskBytes
 			v.GPUs, v.Executors = len(f.GPUs), f.Executors
 		}
+		if v.State != "ready" && v.Tokens == 0 {
+			v.Why = "it has no token: it never had one, or they were revoked (sluice host token " + v.Name + ")"
+		}
 		out = append(out, v)
 	}
 	return out, nil

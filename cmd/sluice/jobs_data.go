@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -280,11 +279,11 @@ func writePlacements(w io.Writer, ps []compute.Placement) error {
 		g := newGrid(w)
 		g.row("decided", stamp(p.At)+" UTC")
 		g.row("policy", fmt.Sprintf("version %d of %s: %s at least", p.PolicyVersion, orDash(p.Tenant), orDash(string(p.Isolation))))
-		asked, err := json.Marshal(p.Asked)
-		if err != nil {
-			return err
+		sold := ", firm"
+		if p.Asked.UseSpot {
+			sold = ", interruptible"
 		}
-		g.row("asked", string(asked))
+		g.row("asked", needsOf(p.Asked)+sold)
 		if len(p.Regions) > 0 {
 			g.row("regions", strings.Join(p.Regions, ", "))
 		}

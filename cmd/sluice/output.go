@@ -177,7 +177,7 @@ func figure(v float64, decimals int) string {
 // mw prints kilowatts as megawatts, and what would be nothing at that size (a host, a
 // small site) as kilowatts.
 func mw(kw float64) string {
-	if kw != 0 && math.Abs(kw) < 100 {
+	if kw != 0 && math.Abs(kw) <= 100 {
 		return figure(kw, 1) + " kW"
 	}
 	return figure(kw/1000, 2) + " MW"
