@@ -52,7 +52,7 @@ func Dial(ctx context.Context, c LinkConfig) (*Link, error) {
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "tls" && u.Scheme != "nats") || u.Host == "" || u.User != nil {
-		return nil, sluice.Errorf(sluice.Invalid, "write it as tls://site.example:4222", "%q is no address of a fabric", c.URL)
+		return nil, sluice.Errorf(sluice.Invalid, "write it as tls://site.example:8421", "%q is no address of a fabric", c.URL)
 	}
 	l := &Link{host: c.Token.Host, log: c.Log}
 	o := []nats.Option{

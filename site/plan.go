@@ -246,7 +246,7 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 		case dj.Running && !runs[dj.Name]:
 			s.preempt(d, j, h, s.orderOver(h.node), s.pauseReason(j, h, pic, p))
 		case !dj.Running && runs[dj.Name]:
-			why := jobReason(s.jobStrike(j, h), "strike %.4g > price %.4g $/MWh", pic.price)
+			why := startReason(j, s.jobStrike(j, h), pic.price)
 			d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
 			if s.o.Control(h.spec.Name) {
 				s.starts = append(s.starts, &start{
@@ -271,6 +271,17 @@ func (s *Site) pauseReason(j compute.Job, h *hostClass, pic *picture, p *dispatc
 		return jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
 	}
 	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
+}
+
+// startReason says in money why the plan starts a job.
+func startReason(j compute.Job, strike, price float64) string {
+	switch {
+	case strike >= price:
+		return jobReason(strike, "strike %.4g > price %.4g $/MWh", price)
+	case j.Deadline != nil:
+		return jobReason(strike, "strike %.4g, price %.4g $/MWh: it is due", price) + " " + j.Deadline.UTC().Format("2006-01-02 15:04") + " UTC"
+	}
+	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it earns more over the next hours", price)
 }
 
 // waitReason says in money why the plan lets a job wait, or "" where it is not money.
