@@ -131,7 +131,7 @@ func (j *joined) block(r fabric.Reach) {
 	if !r.OK {
 		why = "does not answer since " + r.Since.Format(time.TimeOnly) + " UTC: " + r.Why
 	}
-	_ = j.jobs.Block(r.Host, why) // a host of the configuration is known
+	_ = j.jobs.Block(r.Host, compute.BlockedByFabric, why) // a host of the configuration is known
 }
 
 // follow tells the jobs which hosts answer, from now on.
