@@ -205,7 +205,7 @@ func wipeText(w compute.Wipe) string {
 	for _, p := range w.Parts {
 		t := p.What + " by " + p.How
 		if p.Files > 0 {
-			t += fmt.Sprintf(" (%s, %s MB)", count(int(p.Files), "file"), figure(float64(p.Bytes)/1e6, 1))
+			t += fmt.Sprintf(" (%s, %s MB)", count(p.Files, "file"), figure(float64(p.Bytes)/1e6, 1))
 		}
 		parts = append(parts, t)
 	}
