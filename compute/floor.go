@@ -221,7 +221,7 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 	ok := make([]bool, len(x.hosts))
 	refused := map[string]string{}
 	for i, h := range x.hosts {
-		why := s.blocked[h.Name]
+		why := s.blockedWhy(h.Name)
 		switch {
 		case why != "":
 			why = "it is kept free: " + why

@@ -67,20 +67,40 @@ func (s *Service) nodePower(e *entry, rank int) sluice.Watts {
 	return sluice.Watts(w)
 }
 
-// Block keeps new jobs off a host, for maintenance, until it is called with an
-// empty why. What runs there goes on. It is not stored.
-func (s *Service) Block(host, why string) error {
+// Who keeps jobs off a host. Each lifts what it has said itself and nothing else: a
+// machine that answers again is still locked by the person who works on it.
+const (
+	BlockedByHand   = "hand"   // an operator's lock
+	BlockedByFabric = "fabric" // it does not answer
+	BlockedByGPU    = "gpu"    // one of its GPUs is broken
+)
+
+// Block keeps new jobs off a host, by somebody, until it is called by the same with
+// an empty why. What runs there goes on. It is not stored.
+func (s *Service) Block(host, by, why string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.hosts[host]; !ok {
 		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
 	}
 	if why == "" {
-		delete(s.blocked, host)
-	} else {
-		s.blocked[host] = why
+		delete(s.blocked[host], by)
+		return nil
 	}
+	if s.blocked[host] == nil {
+		s.blocked[host] = map[string]string{}
+	}
+	s.blocked[host][by] = why
 	return nil
+}
+
+// blockedWhy is all that keeps jobs off a host, or "". The caller holds mu.
+func (s *Service) blockedWhy(host string) string {
+	var why []string
+	for _, by := range slices.Sorted(maps.Keys(s.blocked[host])) {
+		why = append(why, s.blocked[host][by])
+	}
+	return strings.Join(why, "; ")
 }
 
 // Fit is where one alternative of a task could run.

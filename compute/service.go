@@ -66,12 +66,12 @@ type Service struct {
 	posted     map[string]sluice.Money // by tenant with a spending limit, as last asked
 	asking     map[string]bool         // tenants whose question is under way
 	spending   SpendWatch
-	placements []Placement       // of the change under way
-	keys       map[string]string // tenant + idempotency key → job
-	dirty      map[string]bool   // changed, not stored yet
-	blocked    map[string]string // host → why no job may start there
-	last       int               // number of the newest job
-	ready      bool              // Recover has run
+	placements []Placement                  // of the change under way
+	keys       map[string]string            // tenant + idempotency key → job
+	dirty      map[string]bool              // changed, not stored yet
+	blocked    map[string]map[string]string // host → by whom → why no job may start there
+	last       int                          // number of the newest job
+	ready      bool                         // Recover has run
 	closing    bool
 	failed     error // of the last try to store
 
@@ -130,7 +130,7 @@ func New(cfg Config) *Service {
 		asking:    map[string]bool{},
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
-		blocked:   map[string]string{},
+		blocked:   map[string]map[string]string{},
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
 	}
@@ -252,6 +252,9 @@ func (s *Service) SubmitAll(ctx context.Context, now time.Time, r SubmitRequest)
 	return out, nil
 }
 
+// WaitsForRoom is why a new job waits, until something is known.
+const WaitsForRoom = "waits for room"
+
 func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now time.Time) *entry {
 	c, id := choices[0], jobID(number)
 	t := *r.Task
@@ -259,7 +262,7 @@ func newEntry(r SubmitRequest, choices []Choice, virtual bool, number int, now t
 	t.Secrets, t.SecretNames = nil, slices.Sorted(maps.Keys(r.Task.Secrets))
 	nodes := max(1, t.NumNodes)
 	e := &entry{number: number, Record: Record{Key: r.ID, Task: &t, Job: Job{
-		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: "waits for room",
+		ID: id, Name: cmp.Or(t.Name, id), Tenant: r.Tenant, State: Queued, Why: WaitsForRoom,
 		Class: c.Class, Units: c.UnitsPerNode * nodes, Virtual: virtual,
 		Interruptible: r.Interruptible || c.Resources.UseSpot,
 		RateUSDHour:   c.RateUSDHour, StrikeUSDMWh: c.StrikeUSDMWh, SubmittedAt: now.UTC(),

@@ -207,7 +207,14 @@ func TestPlacementKeepsHostsWhole(t *testing.T) {
 		t.Fatal(errs)
 	}
 	w.pass(time.Hour)
-	if err := w.svc.Block("gpu-1", "fans"); err != nil {
+	if err := w.svc.Block("gpu-1", compute.BlockedByHand, "fans"); err != nil {
+		t.Fatal(err)
+	}
+	// That it answers again does not lift the operator's lock.
+	if err := w.svc.Block("gpu-1", compute.BlockedByFabric, "is silent"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.svc.Block("gpu-1", compute.BlockedByFabric, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.start(orders[2].ID)

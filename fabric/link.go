@@ -52,7 +52,7 @@ func Dial(ctx context.Context, c LinkConfig) (*Link, error) {
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "tls" && u.Scheme != "nats") || u.Host == "" || u.User != nil {
-		return nil, sluice.Errorf(sluice.Invalid, "write it as tls://site.example:4222", "%q is no address of a fabric", c.URL)
+		return nil, sluice.Errorf(sluice.Invalid, "write it as tls://site.example:8421", "%q is no address of a fabric", c.URL)
 	}
 	l := &Link{host: c.Token.Host, log: c.Log}
 	o := []nats.Option{
@@ -75,7 +75,14 @@ func Dial(ctx context.Context, c LinkConfig) (*Link, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { l.log.Debug("no connection yet", "err", err) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.log.Warn("fabric", "err", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrAuthorization) {
+				l.log.Warn("the site refuses this machine's token; runs go on until their lease is over",
+					"hint", "it was revoked if nobody else uses it; sluice host token NAME on the site makes a new one")
+				return
+			}
+			l.log.Warn("fabric", "err", err)
+		}),
 	}
 	if c.LocalAddress != "" {
 		o = append(o, nats.SetCustomDialer(from(c.LocalAddress)))

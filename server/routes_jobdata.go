@@ -70,7 +70,7 @@ func (s *Server) jobDataRoutes() {
 			return nil, problem(err)
 		}
 		if j.State != compute.Running {
-			return nil, newProblem(409, "job "+j.ID+" is "+string(j.State), "a command runs beside a job that runs")
+			return nil, newProblem(409, "job "+j.ID+" does not run, its state is "+string(j.State), "a command runs beside a job that runs")
 		}
 		headers := map[string]string{"Trailer": ExitTrailer + ", " + ErrorTrailer}
 		return s.streamed("application/octet-stream", headers, func(ctx context.Context, w io.Writer) error {

@@ -129,7 +129,7 @@ func (s *Site) Pin(ctx context.Context, p Pin) error {
 		return fmt.Errorf("lock %s: %w", p.Machine, err)
 	}
 	s.pins[p.Machine] = p
-	if err := s.o.Compute.Block(p.Machine, "locked by "+p.By+": "+p.Why); err != nil {
+	if err := s.o.Compute.Block(p.Machine, compute.BlockedByHand, "locked by "+p.By+": "+p.Why); err != nil {
 		return fmt.Errorf("lock %s: %w", p.Machine, err)
 	}
 	s.need("pin")
@@ -210,7 +210,7 @@ func (s *Site) Release(ctx context.Context, name, by string) error {
 	if m := s.minerBy[name]; m != nil {
 		s.given(m)
 	} else {
-		_ = s.o.Compute.Block(name, "") // the host may be gone since it was locked
+		_ = s.o.Compute.Block(name, compute.BlockedByHand, "") // the host may be gone since it was locked
 	}
 	s.log.Info("released", "machine", name, "by", by)
 	s.need("pin")

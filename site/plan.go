@@ -233,14 +233,20 @@ func (s *Site) adoptJobs(ctx context.Context, d *Decision, pic *picture, p *disp
 			runs[r.Job] = true
 		}
 	}
+	waits := map[string]string{}
+	defer func() { s.pending.Store(&waits) }()
 	for _, dj := range pic.in.Jobs {
 		j := pic.jobs[dj.Name]
 		h := s.hostClassOf(j)
 		switch {
+		case !dj.Running && !runs[dj.Name]:
+			if why := s.waitReason(j, h, pic, p); why != "" {
+				waits[j.ID] = why
+			}
 		case dj.Running && !runs[dj.Name]:
 			s.preempt(d, j, h, s.orderOver(h.node), s.pauseReason(j, h, pic, p))
 		case !dj.Running && runs[dj.Name]:
-			why := jobReason(s.jobStrike(j, h), "strike %.4g > price %.4g $/MWh", pic.price)
+			why := startReason(j, s.jobStrike(j, h), pic.price)
 			d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
 			if s.o.Control(h.spec.Name) {
 				s.starts = append(s.starts, &start{
@@ -265,6 +271,38 @@ func (s *Site) pauseReason(j compute.Job, h *hostClass, pic *picture, p *dispatc
 		return jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
 	}
 	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
+}
+
+// startReason says in money why the plan starts a job.
+func startReason(j compute.Job, strike, price float64) string {
+	switch {
+	case strike >= price:
+		return jobReason(strike, "strike %.4g > price %.4g $/MWh", price)
+	case j.Deadline != nil:
+		return jobReason(strike, "strike %.4g, price %.4g $/MWh: it is due", price) + " " + j.Deadline.UTC().Format("2006-01-02 15:04") + " UTC"
+	}
+	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it earns more over the next hours", price)
+}
+
+// waitReason says in money why the plan lets a job wait, or "" where it is not money.
+func (s *Site) waitReason(j compute.Job, h *hostClass, pic *picture, p *dispatch.Plan) string {
+	strike, worth := s.jobStrike(j, h), shadow(p, h.node, pic.price)
+	switch {
+	case strike < pic.price:
+		return jobReason(strike, "waits for cheaper power: strike %.4g < price %.4g $/MWh", pic.price)
+	case worth > strike:
+		return jobReason(strike, "waits for power under the limit: strike %.4g < %.4g $/MWh that it is worth there", worth)
+	}
+	return ""
+}
+
+// JobsWait says of jobs that the newest plan lets wait for their price, by ID, why. What
+// is not there waits for room. It must not be changed.
+func (s *Site) JobsWait() map[string]string {
+	if w := s.pending.Load(); w != nil {
+		return *w
+	}
+	return nil
 }
 
 // preempt decides to pause a job, for an order where there is one.

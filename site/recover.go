@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice"
+	"sluice/compute"
 )
 
 // recover takes up what an earlier process has left: prior modes, setpoints,
@@ -35,7 +36,7 @@ func (s *Site) recover(ctx context.Context, now time.Time) error {
 		if m := s.minerBy[p.Machine]; m != nil {
 			m.pin = &p
 		} else if _, _, ok := s.host(p.Machine); ok {
-			if err := s.o.Compute.Block(p.Machine, "locked by "+p.By+": "+p.Why); err != nil {
+			if err := s.o.Compute.Block(p.Machine, compute.BlockedByHand, "locked by "+p.By+": "+p.Why); err != nil {
 				return err
 			}
 		}

@@ -165,13 +165,14 @@ type Site struct {
 
 	status    atomic.Pointer[Status]
 	events    broadcaster
-	paused    map[string]*pause   // by job: stopped for an order
-	early     map[string]bool     // jobs that were started between two plans
-	worth     map[string]float64  // of power by node, USD/MWh, by the newest plan
-	overSince map[*node]time.Time // since when the load is over the limit
-	cuts      map[string]bool     // by run: cut before its notice was over
-	stops     []stop              // jobs that the decision being made pauses
-	toLaunch  []*miner            // commands issued in this turn
+	paused    map[string]*pause                 // by job: stopped for an order
+	early     map[string]bool                   // jobs that were started between two plans
+	pending   atomic.Pointer[map[string]string] // by job: why the newest plan lets it wait
+	worth     map[string]float64                // of power by node, USD/MWh, by the newest plan
+	overSince map[*node]time.Time               // since when the load is over the limit
+	cuts      map[string]bool                   // by run: cut before its notice was over
+	stops     []stop                            // jobs that the decision being made pauses
+	toLaunch  []*miner                          // commands issued in this turn
 	ops       sync.WaitGroup
 	lines     lines
 	kick      chan struct{}

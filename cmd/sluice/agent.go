@@ -68,7 +68,7 @@ site cannot be reached they go on until their lease is over (docs/hosts.md).`,
 	c.Flags().StringVar(&f.join, "join", "", "`URL` of the site's fabric, tls://host:port")
 	c.Flags().StringVar(&f.tokenFile, "token-file", "", "`FILE` of mode 0600 with the join token (or the token in $"+tokenVariable+")")
 	c.Flags().StringVar(&f.token, "token", "", "the join `TOKEN` itself: whoever may list this machine's processes can read it")
-	c.Flags().StringVar(&f.data, "data", "", "data folder `DIR` (default: ~/.local/share/sluice/agent-NAME)")
+	c.Flags().StringVar(&f.data, "data", "", "data folder `DIR` (default: ~/.local/share/sluice/site-agent-NAME)")
 	c.Flags().StringVar(&f.name, "name", "", "`NAME` that the token must be of; a check, nothing more")
 	f.ways.add(c)
 	c.Flags().StringVar(&f.ca, "ca", "", "`FILE` with the authorities of an existing cluster (default: the system's)")

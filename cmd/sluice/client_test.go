@@ -164,7 +164,7 @@ func TestCurtailCommands(t *testing.T) {
 	if want := (site.CurtailmentOrder{ID: "g-1", Node: "site", Limit: 4 * sluice.Megawatt, Until: cliTime.Add(30 * time.Minute), For: 30 * time.Minute, By: "ann", Why: "grid"}); c.site.made[0] != want {
 		t.Errorf("ordered %+v, want %+v", c.site.made[0], want)
 	}
-	c.prints(`site from 13.20 MW to 3.99 MW, limit 4.00 MW: 2900 machines and 1 jobs, 1,156.10 $ of margin
+	c.prints(`site from 13.20 MW to 3.99 MW, limit 4.00 MW: 2,900 machines and 1 job, 1,156.10 $ of margin
 The limit cannot be kept by what may be stopped.
 CLASS  FROM  TO     UNITS  SHED     $/h     $/kWh   JOBS
 s19    mine  sleep  2,900  9.20 MW  312.20  0.0339  j-1
@@ -456,4 +456,16 @@ func FuzzReadEvents(f *testing.F) {
 			t.Errorf("%d events, %v", n, err)
 		}
 	})
+}
+
+// A site of one host is not a site of nothing.
+func TestSmallPowersAreKilowatts(t *testing.T) {
+	for kw, want := range map[float64]string{0: "0.00 MW", 0.26: "0.3 kW", -42: "-42.0 kW", 100: "100.0 kW", 130: "0.13 MW", 13821: "13.82 MW"} {
+		if got := mw(kw); got != want {
+			t.Errorf("%g kW are printed as %s, want %s", kw, got, want)
+		}
+	}
+	if got := count(1, "job") + ", " + count(2900, "machine"); got != "1 job, 2,900 machines" {
+		t.Error(got)
+	}
 }

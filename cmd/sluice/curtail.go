@@ -193,8 +193,8 @@ func orderLine(c site.Curtailment, now time.Time) string {
 }
 
 func writePreview(w io.Writer, p site.Preview) error {
-	fmt.Fprintf(w, "%s from %s to %s, limit %s: %d machines and %d jobs, %s $ of margin\n",
-		plain(p.Node), mw(p.LoadKW), mw(p.AfterKW), mw(p.LimitKW), p.Machines, p.Jobs, figure(p.CostUSD, 2))
+	fmt.Fprintf(w, "%s from %s to %s, limit %s: %s and %s, %s $ of margin\n",
+		plain(p.Node), mw(p.LoadKW), mw(p.AfterKW), mw(p.LimitKW), count(p.Machines, "machine"), count(p.Jobs, "job"), figure(p.CostUSD, 2))
 	if !p.Feasible {
 		fmt.Fprintln(w, "The limit cannot be kept by what may be stopped.")
 	}

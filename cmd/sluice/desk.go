@@ -98,6 +98,7 @@ func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, e
 	all := d.r.jobs.Jobs()
 	slices.Reverse(all)
 	out := []compute.Job{}
+	waits := d.r.site.JobsWait()
 	after, caller := f.After != "", server.CallerOf(ctx)
 	for _, j := range all {
 		if after {
@@ -107,7 +108,7 @@ func (d jobDesk) List(ctx context.Context, f server.JobFilter) ([]compute.Job, e
 		if f.State != "" && j.State != f.State || f.Tenant != "" && j.Tenant != f.Tenant || !caller.Sees(j.Tenant) {
 			continue
 		}
-		if out = append(out, j); f.Limit > 0 && len(out) == f.Limit {
+		if out = append(out, d.waits(j, waits)); f.Limit > 0 && len(out) == f.Limit {
 			break
 		}
 	}
@@ -118,7 +119,19 @@ func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
 	if err := d.own(ctx, id); err != nil {
 		return compute.Job{}, err
 	}
-	return d.r.jobs.Job(id)
+	j, err := d.r.jobs.Job(id)
+	if err != nil {
+		return compute.Job{}, err
+	}
+	return d.waits(j, d.r.site.JobsWait()), nil
+}
+
+// waits lets a new job that waits for its price say so.
+func (d jobDesk) waits(j compute.Job, why map[string]string) compute.Job {
+	if w, ok := why[j.ID]; ok && j.State == compute.Queued && j.Why == compute.WaitsForRoom {
+		j.Why = w
+	}
+	return j
 }
 
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {

@@ -131,7 +131,7 @@ func (j *joined) block(r fabric.Reach) {
 	if !r.OK {
 		why = "does not answer since " + r.Since.Format(time.TimeOnly) + " UTC: " + r.Why
 	}
-	_ = j.jobs.Block(r.Host, why) // a host of the configuration is known
+	_ = j.jobs.Block(r.Host, compute.BlockedByFabric, why) // a host of the configuration is known
 }
 
 // follow tells the jobs which hosts answer, from now on.
@@ -155,6 +155,9 @@ func (j *joined) List(context.Context) ([]server.JoinedHost, error) {
 		if f := h.Facts; f != nil {
 			v.Address, v.Version, v.CPUs, v.MemoryBytes, v.DiskBytes = f.Address, f.Version, f.CPUs, f.MemoryBytes, f.DiskBytes
 			v.GPUs, v.Executors = len(f.GPUs), f.Executors
+		}
+		if v.State != "ready" && v.Tokens == 0 {
+			v.Why = "it has no token: it never had one, or they were revoked (sluice host token " + v.Name + ")"
 		}
 		out = append(out, v)
 	}

@@ -171,7 +171,7 @@ func watchGPUs(ctx context.Context, r *running, g *hostGPUs, host string) {
 			return
 		}
 		r.log.Error(name+": "+f.Text, "host", host, "mend", f.Mend)
-		if err := r.jobs.Block(host, name+": "+f.Text+"; "+f.Mend); err != nil {
+		if err := r.jobs.Block(host, compute.BlockedByGPU, name+": "+f.Text+"; "+f.Mend); err != nil {
 			r.log.Error("the host could not be kept from jobs", "host", host, "err", err)
 		}
 	}

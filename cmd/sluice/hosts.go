@@ -98,7 +98,7 @@ func hostRevokeCmd(at *remote) *cobra.Command {
 		}
 		d, _, err := askFor[server.HostDone](cmd.Context(), c, http.MethodDelete, "/hosts/"+url.PathEscape(args[0])+"/token?by="+url.QueryEscape(by), nil)
 		if err == nil {
-			fmt.Fprintf(cmd.OutOrStdout(), "%d tokens of %s are void; what runs there goes on until its lease is over\n", d.Tokens, plain(d.Host))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s of %s revoked; what runs there goes on until its lease is over\n", count(d.Tokens, "token"), plain(d.Host))
 		}
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,7 +165,7 @@ func jobDownloadCmd(at *remote) *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("downloading job %s into %s: %w", args[0], to, err)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d files, %s MB, in %s\n", n, figure(float64(bytes)/1e6, 1), to)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s, %s MB, in %s\n", count(n, "file"), figure(float64(bytes)/1e6, 1), to)
 		return nil
 	}
 	return cmd
@@ -206,7 +205,7 @@ func wipeText(w compute.Wipe) string {
 	for _, p := range w.Parts {
 		t := p.What + " by " + p.How
 		if p.Files > 0 {
-			t += fmt.Sprintf(" (%d files, %s MB)", p.Files, figure(float64(p.Bytes)/1e6, 1))
+			t += fmt.Sprintf(" (%s, %s MB)", count(p.Files, "file"), figure(float64(p.Bytes)/1e6, 1))
 		}
 		parts = append(parts, t)
 	}
@@ -280,11 +279,11 @@ func writePlacements(w io.Writer, ps []compute.Placement) error {
 		g := newGrid(w)
 		g.row("decided", stamp(p.At)+" UTC")
 		g.row("policy", fmt.Sprintf("version %d of %s: %s at least", p.PolicyVersion, orDash(p.Tenant), orDash(string(p.Isolation))))
-		asked, err := json.Marshal(p.Asked)
-		if err != nil {
-			return err
+		sold := ", firm"
+		if p.Asked.UseSpot {
+			sold = ", interruptible"
 		}
-		g.row("asked", string(asked))
+		g.row("asked", needsOf(p.Asked)+sold)
 		if len(p.Regions) > 0 {
 			g.row("regions", strings.Join(p.Regions, ", "))
 		}

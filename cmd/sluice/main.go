@@ -47,8 +47,22 @@ there, and keeps the books.
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(upCmd(), agentCmd(), guardCmd(), hostCmd(), statusCmd(), curtailCmd(), jobCmd(), tenantCmd(), vaultCmd(), machineCmd(), fleetCmd(), decisionsCmd(), alarmsCmd(),
-		ledgerCmd(), configCmd(), dispatchCmd(), backtestCmd(), forecastCmd(), planCmd(), backupCmd(), restoreCmd(), shimCmd(), simCmd(), deviceCmd(), gpuCmd())
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"site", "A site", []*cobra.Command{upCmd(), statusCmd(), curtailCmd(), decisionsCmd(), alarmsCmd(), machineCmd(), fleetCmd(), ledgerCmd(), backupCmd(), restoreCmd()}},
+		{"jobs", "AI jobs, and who and what runs them", []*cobra.Command{jobCmd(), tenantCmd(), vaultCmd(), hostCmd(), agentCmd()}},
+		{"setup", "Setting up", []*cobra.Command{configCmd(), deviceCmd(), gpuCmd(), simCmd()}},
+		{"decide", "Planning and evaluating", []*cobra.Command{backtestCmd(), forecastCmd(), planCmd(), dispatchCmd()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+		}
+		root.AddCommand(g.commands...)
+	}
+	root.AddCommand(guardCmd(), shimCmd())
 	checkArguments(root)
 	return root
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -173,8 +174,22 @@ func figure(v float64, decimals int) string {
 	return sign + whole
 }
 
-// mw prints kilowatts as megawatts.
-func mw(kw float64) string { return figure(kw/1000, 2) + " MW" }
+// mw prints kilowatts as megawatts, and what would be nothing at that size (a host, a
+// small site) as kilowatts.
+func mw(kw float64) string {
+	if kw != 0 && math.Abs(kw) <= 100 {
+		return figure(kw, 1) + " kW"
+	}
+	return figure(kw/1000, 2) + " MW"
+}
+
+// count prints how many there are of something, of one as one.
+func count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return figure(float64(n), 0) + " " + one + "s"
+}
 
 // stamp prints an instant of site time.
 func stamp(t time.Time) string {

@@ -55,8 +55,8 @@ func realParts(c *config.Config) (*parts, error) {
 			announce(ctx, b, c.Publish.Prefix, c.Publish.Every.Duration(), r.site.Status, r.log)
 		}
 	}
-	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %d miners in %d classes · %d hosts\n%s", version, s.Name, s.Mode,
-		len(p.options.Miners), len(p.options.Classes), len(p.hosts), p.containers+observeNote(s))
+	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %s in %d classes · %s\n%s", version, s.Name, s.Mode,
+		count(len(p.options.Miners), "miner"), len(p.options.Classes), count(len(p.hosts), "host"), p.containers+observeNote(s))
 	return p, nil
 }
 

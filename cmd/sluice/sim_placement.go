@@ -36,7 +36,7 @@ models, gpu_spec.`,
 			}
 			by := placement.Policy(policy)
 			if !slices.Contains(placement.Policies(), by) {
-				return sluice.Errorf(sluice.Invalid, fmt.Sprintf("policies are %v", placement.Policies()), "there is no policy %q", policy)
+				return sluice.Errorf(sluice.Invalid, "policies are sluice, fgd, best-fit and random", "there is no policy %q", policy)
 			}
 			hosts, err := placement.ReadHosts(nodes)
 			if err != nil {

@@ -202,7 +202,11 @@ func (x *Executor) create(ctx context.Context, e *engine, dir string, r run, spe
 func limits(r run) string {
 	var out []string
 	if r.CPUs > 0 {
-		out = append(out, fmt.Sprintf("%g CPUs", r.CPUs))
+		cpus := fmt.Sprintf("%g CPUs", r.CPUs)
+		if r.CPUs == 1 {
+			cpus = "1 CPU"
+		}
+		out = append(out, cpus)
 	}
 	if r.Memory > 0 {
 		out = append(out, fmt.Sprintf("%s of memory", gb(r.Memory)))

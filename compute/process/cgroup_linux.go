@@ -35,6 +35,9 @@ func newCgroup(s shimSpec) (*cgroup, string) {
 		}
 	}
 	cpu := fmt.Sprintf("%g CPUs", s.CPUs)
+	if s.CPUs == 1 {
+		cpu = "1 CPU"
+	}
 	mem := fmt.Sprintf("%.3g GiB of memory", float64(s.Memory)/(1<<30))
 	g := &cgroup{}
 	if exists(s.Cgroups, "cgroup.controllers") {

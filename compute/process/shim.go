@@ -286,7 +286,7 @@ func (s *shim) stop() {
 		s.log.note("killed")
 		return
 	}
-	s.log.note("asked to stop, has %s", grace)
+	s.log.note("asked to stop, has %s", grace.Round(time.Millisecond))
 	if s.spec.Hook && s.main != 0 {
 		s.log.note("interruption hook")
 		var err error

@@ -29,7 +29,8 @@ export function price(usdPerMWh: number): string {
 export function usd(v: number, digits?: number): string {
   const a = Math.abs(v)
   const f = digits === undefined ? (a >= 1000 ? n0 : n2) : nf(digits)
-  return `${v < 0 ? '−' : ''}$${f.format(a)}`
+  const text = f.format(a)
+  return `${v < 0 && /[1-9]/.test(text) ? '−' : ''}$${text}`
 }
 
 export const usdPerHour = (v: number) => `${usd(v, 0)}/h`
