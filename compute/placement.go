@@ -14,6 +14,8 @@ import (
 // HostUse is what a host does now.
 type HostUse struct {
 	UnitsBusy int
+	Silent    string       // why it cannot be heard; "" where it can
+	Fault     string       // what is broken of it; "" for nothing
 	Measured  bool         // PowerW is the host's own reading
 	JobsW     sluice.Watts // of the jobs on it, by their readings or by UnitW
 	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
@@ -48,6 +50,7 @@ func (s *Service) HostUse() map[string]HostUse {
 				u.PowerW, u.Measured = w, true
 			}
 		}
+		u.Silent, u.Fault = s.blocked[name][BlockedByFabric], s.blocked[name][BlockedByGPU]
 		slices.Sort(u.Jobs)
 		out[name] = u
 	}

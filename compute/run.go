@@ -192,7 +192,7 @@ func (s *Service) conclude(e *entry, x Exit) {
 	ordered := e.Job.State == Stopping && e.After != windDown
 	switch {
 	case ordered && e.After == Cancelled:
-		s.finish(e, Cancelled, "cancelled", x)
+		s.finish(e, Cancelled, "while it ran", x)
 	case ordered && e.After == Failed:
 		s.finish(e, Failed, why, x)
 	case ordered && e.Task.NoRequeue && (x.Stopped || x.Code != 0):

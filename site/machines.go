@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strings"
 	"time"
 
 	"sluice"
@@ -94,6 +95,13 @@ func (s *Site) hostView(h *hostClass, host compute.Host, u compute.HostUse, now 
 	}
 	if u.UnitsBusy > 0 {
 		v.Mode = sluice.ModeJob
+	}
+	if u.Silent != "" || u.Fault != "" {
+		v.Error = strings.TrimPrefix(u.Silent+"; "+u.Fault, "; ")
+		v.Error = strings.TrimSuffix(v.Error, "; ")
+	}
+	if u.Silent != "" {
+		v.SeenAt = time.Time{}
 	}
 	v.JobsKW = u.JobsW.KW()
 	if u.Measured {

@@ -131,6 +131,10 @@ func (s *Site) hostState(h compute.Host, u compute.HostUse) string {
 	switch p, pinned := s.pins[h.Name]; {
 	case pinned && p.Mode == PinLocked:
 		return StateLocked
+	case u.Silent != "":
+		return StateSilent
+	case u.Fault != "":
+		return StateFault
 	case u.UnitsBusy > 0:
 		return StateBusy
 	}

@@ -148,12 +148,20 @@ func jobListCmd(at *remote) *cobra.Command {
 		}
 		g := newGrid(cmd.OutOrStdout(), "ID", "NAME", "TENANT", "STATE", "UNITS", "HOST", "RAN", "PREEMPTED", "BILLED", "WHY")
 		for _, j := range all {
-			g.row(j.ID, j.Name, orDash(j.Tenant), string(j.State), fmt.Sprintf("%d %s", j.Units, j.Class), orDash(j.Host),
+			g.row(j.ID, j.Name, orDash(j.Tenant), string(j.State), fmt.Sprintf("%d %s", j.Units, j.Class), orDash(hostsOf(j)),
 				span(time.Duration(j.RunSeconds*float64(time.Second))), fmt.Sprint(j.Preemptions), j.BilledUSD.String(), j.Why)
 		}
 		return g.flush()
 	}
 	return cmd
+}
+
+// hostsOf names the hosts of a job, those of a gang by rank.
+func hostsOf(j compute.Job) string {
+	if len(j.Hosts) > 0 {
+		return strings.Join(j.Hosts, ", ")
+	}
+	return j.Host
 }
 
 func jobShowCmd(at *remote) *cobra.Command {
@@ -197,10 +205,7 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	if j.Nodes > 1 {
 		g.row("nodes", fmt.Sprintf("%d, all at once", j.Nodes))
 	}
-	runs := orDash(j.Host)
-	if len(j.Hosts) > 0 {
-		runs = strings.Join(j.Hosts, ", ")
-	}
+	runs := orDash(hostsOf(j.Job))
 	if j.Isolation != "" {
 		runs += ", isolated as " + string(j.Isolation)
 	}
