@@ -11,6 +11,7 @@ import (
 
 	"sluice/compute"
 	"sluice/compute/jobfile"
+	"sluice/feed"
 	"sluice/server"
 )
 
@@ -48,7 +49,38 @@ func (d jobDesk) Check(ctx context.Context, s server.Submission) (server.JobChec
 	if err != nil {
 		return server.JobCheck{}, err
 	}
-	return d.price(task, s, owner).JobCheck, nil
+	c := d.price(task, s, owner).JobCheck
+	price := math.Inf(-1)
+	if f := d.r.parts.options.Feeds; f != nil {
+		price = f.At(feed.RealTimePrice, d.r.parts.clock.Now()).Value
+	}
+	c.Warnings = append(c.Warnings, foreseen(c, s, d.r.parts.rateOf, price)...)
+	return c, nil
+}
+
+// foreseen says what a client would rather know before it hands the job in: that it
+// cannot be done in time, and that it would wait now for cheaper power.
+func foreseen(c server.JobCheck, s server.Submission, rateOf func(class string, interruptible bool) (usd, strike float64), priceUSDPerMWh float64) []string {
+	var out []string
+	if s.Due > 0 && s.Expect > s.Due {
+		out = append(out, fmt.Sprintf("it is due in %s and takes %s: it will be late", span(s.Due), span(s.Expect)))
+	}
+	waits, fits := 0, 0
+	highest := 0.0
+	for _, ch := range c.Choices {
+		if !ch.Fits {
+			continue
+		}
+		fits++
+		if _, strike := rateOf(ch.Class, ch.Resources.UseSpot); ch.Resources.UseSpot && strike > 0 && strike < priceUSDPerMWh {
+			waits++
+			highest = max(highest, strike)
+		}
+	}
+	if fits > 0 && waits == fits {
+		out = append(out, fmt.Sprintf("it would wait for cheaper power now: it pays up to %s $/MWh, the price is %s", figure(highest, 1), figure(priceUSDPerMWh, 1)))
+	}
+	return out
 }
 
 // priced is what a job file asks for, with what each choice costs here.
