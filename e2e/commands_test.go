@@ -241,10 +241,15 @@ func jsonCommands(t testing.TB, path []string) []string {
 	if regexp.MustCompile(`(?m)^ +--json\b`).MatchString(help) {
 		out = append(out, strings.Join(path, " "))
 	}
-	if _, list, ok := strings.Cut(help, "Available Commands:\n"); ok {
-		list, _, _ = strings.Cut(list, "\n\n")
-		for _, m := range command.FindAllStringSubmatch(list, -1) {
-			if m[1] != "help" && m[1] != "completion" {
+	// Commands stand in groups between the usage and the flags, examples too.
+	_, list, _ := strings.Cut(help, "\nUsage:\n")
+	list, _, _ = strings.Cut(list, "\nFlags:\n")
+	for i, group := range strings.Split(list, "\n\n") {
+		if i == 0 || strings.HasPrefix(group, "Examples:") || strings.HasPrefix(group, "Aliases:") {
+			continue
+		}
+		for _, m := range command.FindAllStringSubmatch(group, -1) {
+			if m[1] != "help" && m[1] != "completion" && len(path) < 3 {
 				out = append(out, jsonCommands(t, append(slices.Clone(path), m[1]))...)
 			}
 		}
