@@ -91,7 +91,10 @@ func (s *Service) store(ctx context.Context) error {
 	ids := slices.Sorted(maps.Keys(s.dirty))
 	recs := make([]Record, 0, len(ids))
 	for _, id := range ids {
-		recs = append(recs, s.jobs[id].Record)
+		r := s.jobs[id].Record
+		// What goes on changing while it is written.
+		r.Nodes, r.Lessons.Speed = slices.Clone(r.Nodes), r.Lessons.Speed.Clone()
+		recs = append(recs, r)
 	}
 	clear(s.dirty)
 	s.mu.Unlock()

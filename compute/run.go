@@ -24,6 +24,7 @@ func (s *Service) launch(ctx context.Context, start []*entry) {
 		s.mu.Lock()
 		rec := e.Record
 		nodes := append([]NodeRun(nil), e.Nodes...)
+		rec.Nodes = nodes // the job's own go on changing
 		s.mu.Unlock()
 		prepared := sync.OnceValue(func() error { return s.prepareNodes(rec) })
 		for rank, n := range nodes {

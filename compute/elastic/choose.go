@@ -68,7 +68,7 @@ func (j *Job) now() float64 {
 // draws is the power at a share.
 func (j *Job) draws(share float64) sluice.Watts {
 	w := cmp.Or(j.Power, j.Full)
-	return min(w, sluice.Watts(math.Ceil(share*float64(j.Full))))
+	return min(w, sluice.Watts(math.Ceil(share*float64(j.Full)-1e-6))) // 0.6000000000000001 is 0.6
 }
 
 // progress is the speed at a share. What was assumed is of the power that the job

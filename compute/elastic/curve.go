@@ -8,6 +8,7 @@ package elastic
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -102,6 +103,15 @@ type Sample struct {
 // that what was learned outlives a restart.
 type Learner struct {
 	Bins map[Source]map[int]Bin `json:"bins,omitempty"`
+}
+
+// Clone returns a copy that shares nothing.
+func (l Learner) Clone() Learner {
+	out := Learner{Bins: maps.Clone(l.Bins)}
+	for src, bins := range out.Bins {
+		out.Bins[src] = maps.Clone(bins)
+	}
+	return out
 }
 
 // Bin gathers the samples of shares that are alike.

@@ -190,7 +190,7 @@ func draws(j *elastic.Job, share float64) sluice.Watts {
 	if w == 0 {
 		w = j.Full
 	}
-	return min(w, sluice.Watts(math.Ceil(share*float64(j.Full))))
+	return min(w, sluice.Watts(math.Ceil(share*float64(j.Full)-1e-6)))
 }
 
 func stopLoss(j *elastic.Job, hold time.Duration) float64 {
