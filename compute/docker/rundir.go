@@ -59,6 +59,7 @@ type run struct {
 type stopRequest struct {
 	Until    time.Time `json:"until"` // then it is killed
 	Signaled bool      `json:"signaled"`
+	AtOnce   bool      `json:"at_once,omitempty"` // nothing is asked first
 }
 
 // cut is the content of cutFile.

@@ -72,7 +72,7 @@ func (x *Executor) Stop(ctx context.Context, h compute.Handle, grace time.Durati
 // ask signals the run unless that has been done, and returns when it is to be
 // killed. Asked again, it can only become earlier.
 func (x *Executor) ask(ctx context.Context, e *engine, dir string, r run, grace time.Duration) (time.Time, error) {
-	req := stopRequest{Until: time.Now().Add(grace)}
+	req := stopRequest{Until: time.Now().Add(grace), AtOnce: grace <= 0}
 	var old stopRequest
 	if readJSON(dir, stopFile, &old) == nil {
 		req.Signaled = old.Signaled
@@ -105,7 +105,7 @@ func (m *minder) resumeStop() {
 	}
 	go func() {
 		ctx := context.Background()
-		if !req.Signaled {
+		if !req.Signaled && !req.AtOnce {
 			if m.engine.kill(ctx, m.run.Container, m.run.Signal) == nil {
 				req.Signaled = true
 				_ = writeJSON(m.dir, stopFile, req)
