@@ -207,6 +207,9 @@ func TestLetThrough(t *testing.T) {
 	}
 	for range 2 { // also where there is a list already
 		if err := letThrough(filepath.Join(closed, "work"), 12345); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err)
+			}
 			t.Skipf("no access control lists here: %v", err)
 		}
 	}

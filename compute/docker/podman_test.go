@@ -50,16 +50,25 @@ var services struct {
 	why map[string]error
 }
 
+// without skips a test for want of something, but where all of it has to stand.
+func without(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
 // service returns the Podman service with the runtime, or skips the test.
 func service(t testing.TB, runtime string) *podman {
 	t.Helper()
 	for _, p := range []string{"podman", runtime, "busybox"} {
 		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("no %s here: scripts/need installs it", p)
+			without(t, "no "+p+" here: scripts/need installs it")
 		}
 	}
 	if os.Getuid() != 0 {
-		t.Skip("these tests map users, as root")
+		without(t, "these tests map users, as root")
 	}
 	services.Lock()
 	defer services.Unlock()

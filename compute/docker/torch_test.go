@@ -21,7 +21,7 @@ import (
 func TestTorch(t *testing.T) {
 	p := service(t, "runc")
 	if err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import torch").Run(); err != nil {
-		t.Skip("python3-torch is not installed")
+		without(t, "python3-torch is not installed")
 	}
 	t.Parallel()
 	x := newExecutor(t, config(p))

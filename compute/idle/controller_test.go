@@ -134,6 +134,9 @@ func config(h *host, m idle.Miner) idle.Config {
 // Yield returns.
 func TestYieldOwnProcess(t *testing.T) {
 	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
 		t.Skip("no /proc")
 	}
 	self, err := os.Executable()
