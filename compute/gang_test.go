@@ -128,7 +128,8 @@ while [ ! -e "$SLUICE_CHECKPOINT_DIR/go$SKYPILOT_NODE_RANK" ]; do sleep 0.02; do
 		t.Fatal(err)
 	}
 	w.restart()
-	if got := w.job(j.ID); got.State != compute.Running || len(got.Hosts) != 2 {
+	// That it ran may not have been stored yet: then it is started again and found.
+	if got := w.reach(j.ID, compute.Running); len(got.Hosts) != 2 {
 		t.Fatalf("%+v", got)
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "jobs", j.ID, "checkpoint", "go1"), nil, 0o600); err != nil {

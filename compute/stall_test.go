@@ -64,6 +64,9 @@ func TestDiskHangs(t *testing.T) {
 	}
 	on()
 	w.reach(j.ID, compute.Queued)
+	if err := w.svc.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w.restart()
 	if got := w.job(j.ID); got.Cuts != 1 || got.Preemptions != 1 {
 		t.Errorf("after a restart: %+v", got)
