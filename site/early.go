@@ -23,9 +23,14 @@ func (s *Site) startAtOnce(now time.Time) {
 	var d *Decision
 	room := map[*node]sluice.Watts{}
 	full := map[string]bool{} // classes whose next job has no room: those behind it wait their turn
+	free := map[*hostClass]int{}
 	for _, j := range s.o.Compute.Open() {
 		h := s.hostClassOf(j)
-		if j.State != compute.Queued || j.Held != "" || h == nil || full[j.Class] || s.early[j.ID] || !s.o.Control(h.spec.Name) {
+		if j.State != compute.Queued || j.Held != "" || h == nil || full[j.Class] || !s.o.Control(h.spec.Name) {
+			continue
+		}
+		if s.early[j.ID] { // it was to start and did not, or was stopped since: the plan decides
+			full[j.Class] = true
 			continue
 		}
 		strike := s.jobStrike(j, h)
@@ -36,10 +41,14 @@ func (s *Site) startAtOnce(now time.Time) {
 		if _, ok := room[h.node]; !ok {
 			room[h.node] = s.headroom(h.node, now, by)
 		}
-		if power > room[h.node] || len(s.starts) == startsPerTurn {
+		if _, ok := free[h]; !ok {
+			free[h] = s.freeUnits(h)
+		}
+		if power > room[h.node] || j.Units > free[h] || len(s.starts) == startsPerTurn {
 			full[j.Class] = true
 			continue
 		}
+		free[h] -= j.Units
 		for n := range room {
 			room[n] -= power // nodes may share a limit above them
 		}
@@ -57,4 +66,16 @@ func (s *Site) startAtOnce(now time.Time) {
 	if d != nil {
 		s.record(d)
 	}
+}
+
+// freeUnits is how many units of a class no job holds, on hosts that take jobs.
+func (s *Site) freeUnits(h *hostClass) int {
+	use := s.o.Compute.HostUse()
+	n := 0
+	for _, host := range h.spec.Hosts {
+		if u := use[host.Name]; u.Silent == "" && u.Fault == "" {
+			n += max(0, host.Units-u.UnitsBusy)
+		}
+	}
+	return n
 }

@@ -250,7 +250,10 @@ func (s *Site) job(j compute.Job, h *hostClass, running bool, powerKW float64, n
 	}
 	d := dispatch.Job{
 		Name: j.ID, Class: h.spec.Name, Units: j.Units, Intervals: max(1, int(math.Ceil(float64(left)/float64(s.o.Step)))),
-		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, Started: running || j.Runs > 0, RestartIntervals: 1,
+		USDPerUnitHour: j.RateUSDHour, PowerKW: powerKW, Running: running, RestartIntervals: 1,
+		// What a waiting job lost by its stop is lost whenever it goes on: counted again, it
+		// would stand behind each one that has just come.
+		Started: running,
 	}
 	if j.PowerShare > 0 {
 		d.PowerKW -= (1 - j.PowerShare) * s.atMeter(h.unitW).KW()

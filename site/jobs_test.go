@@ -177,6 +177,42 @@ func TestStartsAtOnce(t *testing.T) {
 	t.Errorf("no decision tells of the start: %+v", d)
 }
 
+// A job for which no GPU is free is not decided to start, and one that was interrupted
+// goes on before one that came after it.
+func TestInterruptedGoesOnFirst(t *testing.T) {
+	w := newWorld(t, worldSpec{miners: 2, gpuHosts: 1, limit: 200 * sluice.Kilowatt, meters: true})
+	w.run(15*time.Minute, 15*time.Second)
+	first := w.submit(8, 0, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	w.run(10*time.Second, 10*time.Second)
+	if j, _ := w.jobs.Job(first.ID); j.State != compute.Running {
+		t.Fatalf("%s: %s", j.State, j.Why)
+	}
+	second := w.submit(8, 0, true, 2)
+	w.run(15*time.Second, 15*time.Second)
+	d, err := w.site.Decisions(context.Background(), 0, 50)
+	w.must(err)
+	for _, x := range d {
+		for _, m := range x.JobMoves {
+			if m.Job == second.ID {
+				t.Fatalf("decided without room: %+v", m)
+			}
+		}
+	}
+	_, err = w.site.Curtail(context.Background(), site.CurtailmentOrder{Node: "site", Limit: 3 * sluice.Kilowatt, For: time.Minute, By: "test", Why: "test"})
+	w.must(err)
+	w.run(time.Minute, 5*time.Second)
+	if j, _ := w.jobs.Job(first.ID); j.State != compute.Queued || j.Preemptions != 1 {
+		t.Fatalf("%s: %s", j.State, j.Why)
+	}
+	w.run(10*time.Minute, 15*time.Second)
+	a, _ := w.jobs.Job(first.ID)
+	b, _ := w.jobs.Job(second.ID)
+	if a.State != compute.Running || b.State != compute.Queued {
+		t.Errorf("the interrupted one is %s (%s), the newer %s (%s)", a.State, a.Why, b.State, b.Why)
+	}
+}
+
 // Jobs that allow it are slowed by a limit of power where that loses less than
 // stopping one, and get their power back when there is room. One that does not allow
 // it is stopped as ever.
