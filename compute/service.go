@@ -427,10 +427,12 @@ func (s *Service) view(e *entry) Job {
 	if j.State == Running || j.State == Stopping {
 		j.UnsavedSeconds, j.LossSeconds = s.unsaved(e), s.loss(e)
 	}
+	j.PowerW = 0
 	for i, u := range e.live {
 		if e.Nodes[i].Exit != nil {
 			continue
 		}
+		j.PowerW += s.nodePower(e, i)
 		wh, estimated := s.energy(e, i, u)
 		j.EnergyWh += wh
 		j.EnergyEstimated = j.EnergyEstimated || estimated

@@ -75,9 +75,15 @@ type process struct {
 // start starts sluice with the arguments; it is killed at the end of the test.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
+	return startIn(t, environment(t), args...)
+}
+
+// startIn is start with that environment.
+func startIn(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{ended: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)
-	p.cmd.Env = environment(t)
+	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	// What it started may hold its output open; its end is what counts.
 	p.cmd.WaitDelay = time.Second

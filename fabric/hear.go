@@ -130,14 +130,22 @@ func (h *Hub) beat(m *nats.Msg, host string) {
 			s.running++
 		}
 	}
-	if b.Facts != nil {
+	changed := s.fault != b.Fault || b.Facts != nil
+	if s.fault = b.Fault; b.Facts != nil {
 		s.facts = b.Facts
 	}
 	want := s.facts == nil
+	var told *Told
+	if changed && !want {
+		told = &Told{Host: host, Facts: *s.facts, Fault: s.fault}
+	}
 	followers := h.followers
 	h.mu.Unlock()
 	if tell != nil {
 		h.tell(*tell)
+	}
+	if told != nil && h.cfg.OnTold != nil {
+		h.cfg.OnTold(*told)
 	}
 	for _, f := range followers {
 		f.Beat(host, b)

@@ -38,6 +38,8 @@ type Config struct {
 
 	// OnReach is told when a host begins to answer or ceases to. It must not block.
 	OnReach func(Reach)
+	// OnTold is told what a host says of itself when that changes. It must not block.
+	OnTold func(Told)
 	// OnEvents is told what has become durable, in order for each host. Optional.
 	OnEvents func(host string, events []Event)
 }
@@ -48,6 +50,13 @@ type Reach struct {
 	OK    bool
 	Since time.Time
 	Why   string
+}
+
+// Told is what a host says of itself.
+type Told struct {
+	Host  string
+	Facts Facts
+	Fault string // why its GPUs may get no new jobs; empty: nothing is wrong
 }
 
 // Follower is told what hosts say. Its methods must not block for long.
@@ -89,6 +98,7 @@ type hostState struct {
 	heardAt time.Time
 	epoch   string
 	facts   *Facts
+	fault   string
 	running int
 	pending int
 	refused string

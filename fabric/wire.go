@@ -12,7 +12,7 @@ import (
 )
 
 // Version of the messages. A site refuses agents of another and says so.
-const Version = 1
+const Version = 2
 
 // Bounds of messages.
 const (
@@ -95,6 +95,7 @@ type Beat struct {
 	Runs    []RunState `json:"runs"`
 	Leaving bool       `json:"leaving,omitempty"` // the agent ends, its runs go on
 	Pending int        `json:"pending,omitempty"` // events in the spool
+	Fault   string     `json:"fault,omitempty"`   // why the host's GPUs may get no new jobs
 }
 
 // BeatReply answers it.

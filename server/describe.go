@@ -46,7 +46,7 @@ var objects = map[string]string{
 	"Calibration": "How promises made to orders were kept",
 	"Curve":       "What a class draws and hashes, mode by mode", "CurvePoint": "One mode of a curve",
 	"FleetOrder": "An order to many miners", "FleetPreview": "What an order to many miners would do", "FleetResult": "What an order to many miners has done",
-	"JoinedHost": "A machine that an agent runs for the site", "HostToken": "A token with which a host joins", "HostTokenOrder": "A token to make",
+	"JoinedHost": "A machine that an agent runs for the site", "HostGPU": "A GPU of a joined machine", "HostToken": "A token with which a host joins", "HostTokenOrder": "A token to make",
 	"HostDone": "What was done with a host", "HostLostOrder": "The word that a host is gone",
 	"JobCheck": "A job file, resolved, and its price", "JobChoice": "One alternative of a job's resources and its price",
 	"Resources": "What a job asks of each of its nodes", "Mount": "A file, folder or volume at a path of the job's",

@@ -28,7 +28,7 @@ type Hosts interface {
 // JoinedHost is a machine that an agent runs for the site.
 type JoinedHost struct {
 	Name        string     `json:"name" doc:"Name of the host"`
-	State       string     `json:"state" doc:"ready, silent, refused, or waiting: no agent has joined yet"`
+	State       string     `json:"state" doc:"ready, silent, refused, fault: it answers and takes no jobs, or waiting: no agent has joined yet"`
 	Since       *time.Time `json:"since,omitempty" doc:"Since when, wall time"`
 	HeardAt     *time.Time `json:"heard_at,omitempty" doc:"Last heartbeat, wall time"`
 	Why         string     `json:"why,omitempty" doc:"Why it is in this state"`
@@ -42,6 +42,27 @@ type JoinedHost struct {
 	DiskBytes   int64      `json:"disk_bytes,omitempty" doc:"Disk space that was free when it joined"`
 	GPUs        int        `json:"gpus,omitempty" doc:"GPUs that it says it has"`
 	Executors   []string   `json:"executors,omitempty" doc:"Ways in which it runs jobs"`
+	GPUList     []HostGPU  `json:"gpu_list,omitempty" doc:"Each of its GPUs, in the order of its slots"`
+	// What it measured last.
+	ReadAt          *time.Time `json:"read_at,omitempty" doc:"When it measured what follows, its own wall time"`
+	CPUBusy         *float64   `json:"cpu_busy,omitempty" doc:"Share of its CPU time that is spent at work"`
+	CPUPowerW       *float64   `json:"cpu_power_w,omitempty" doc:"Power of its processors by their own counters, W"`
+	MemoryUsedBytes *float64   `json:"memory_used_bytes,omitempty" doc:"Memory that is not available"`
+	DiskFreeBytes   *float64   `json:"disk_free_bytes,omitempty" doc:"Free bytes where it keeps the folders of jobs"`
+}
+
+// HostGPU is a GPU of a joined host. What it did not tell is absent.
+type HostGPU struct {
+	Index           int      `json:"index" doc:"The driver's index"`
+	UUID            string   `json:"uuid,omitempty" doc:"The driver's name of it"`
+	Model           string   `json:"model" doc:"As job files ask for it"`
+	MemoryBytes     int64    `json:"memory_bytes,omitempty" doc:"Its memory"`
+	FullLimitW      int      `json:"full_limit_w,omitempty" doc:"Its full power limit, W"`
+	PowerW          *float64 `json:"power_w,omitempty" doc:"Its power, W"`
+	LimitW          *float64 `json:"limit_w,omitempty" doc:"The power limit in force, W"`
+	Busy            *float64 `json:"busy,omitempty" doc:"Share of the time in which a kernel runs"`
+	TempC           *float64 `json:"temp_c,omitempty" doc:"Its temperature"`
+	MemoryUsedBytes *float64 `json:"memory_used_bytes,omitempty" doc:"Memory in use"`
 }
 
 // HostTokenOrder is a token to make.

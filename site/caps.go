@@ -153,6 +153,9 @@ func (s *Site) cap(ctx context.Context, d *Decision, j compute.Job, c elastic.Ca
 	cancel()
 	if err != nil || got > c.Share+0.02 {
 		text := fmt.Sprintf("its power could not be limited to %.0f %%", 100*c.Share)
+		if c.Share >= 1 {
+			text = "the limit of its power could not be lifted"
+		}
 		if err != nil {
 			text += ": " + err.Error()
 		} else {

@@ -42,9 +42,9 @@ type Options struct {
 	Free func(dir string) (int64, error)
 }
 
-// outOfOrder is how far a batch may lie behind the newest: a clock that is set
-// back a little must not cost readings.
-const outOfOrder = 5 * time.Minute
+// outOfOrder is how far a batch may lie behind the newest: what a host measured while it
+// was cut off comes late, and a clock that is set back must not cost readings.
+const outOfOrder = 6 * time.Hour
 
 // reopenAfter is how long a database that failed to write is left alone before
 // it is closed, repaired and opened again; where that fails too it doubles up to

@@ -109,7 +109,7 @@ func TestASampleThatIsTooOldCostsNoOther(t *testing.T) {
 	a, b := d.Series("a"), d.Series("b")
 	mustAppend(t, d, start, Sample{a, 1})
 	mustAppend(t, d, start.Add(-time.Minute), Sample{a, 2}, Sample{b, 2}) // the clock was set back a little
-	mustAppend(t, d, start.Add(-time.Hour), Sample{a, 3}, Sample{b, 3})   // and a lot
+	mustAppend(t, d, start.Add(-7*time.Hour), Sample{a, 3}, Sample{b, 3}) // and a lot
 	mustAppend(t, d, start, Sample{a, 4}, Sample{b, 4})                   // said twice, differently
 	if got := read(t, d, "a"); len(got[`{__name__="a", site="valley"}`]) != 2 {
 		t.Errorf("a: %v", got)
@@ -118,7 +118,7 @@ func TestASampleThatIsTooOldCostsNoOther(t *testing.T) {
 		t.Errorf("b: %v", got)
 	}
 	if d.Dropped() != 3 {
-		t.Errorf("%d dropped, want 3: two of the hour before and one that is there already", d.Dropped())
+		t.Errorf("%d dropped, want 3: two of long before and one that is there already", d.Dropped())
 	}
 }
 

@@ -130,5 +130,8 @@ func (g *gathered) metrics() map[string]Metric {
 	for k, v := range catalogue {
 		out[k] = v
 	}
+	for _, m := range hostMetrics {
+		out[m.series] = m.Metric
+	}
 	return out
 }

@@ -17,6 +17,7 @@ type Recorder struct {
 	db    *DB
 	fleet *fleet
 	site  *gathered
+	hosts map[hostSeries]*Series
 	batch []Sample
 }
 
@@ -26,7 +27,7 @@ func NewRecorder(db *DB, g prometheus.Gatherer) *Recorder {
 	if g == nil {
 		g = prometheus.NewRegistry()
 	}
-	return &Recorder{db: db, fleet: newFleet(db), site: newGathered(db, g)}
+	return &Recorder{db: db, fleet: newFleet(db), site: newGathered(db, g), hosts: map[hostSeries]*Series{}}
 }
 
 // Record adds the state at site time t: of each machine whatever is new, and the

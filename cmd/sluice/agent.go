@@ -33,6 +33,7 @@ type executorFlags struct {
 	names           []string
 	docker, sandbox string // sockets
 	image           string
+	gpus            string // auto or none
 }
 
 func (f *executorFlags) add(c *cobra.Command) {
@@ -40,6 +41,7 @@ func (f *executorFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.docker, "docker-socket", "/run/podman/podman.sock", "docker: `PATH` of the socket of Docker's or Podman's engine")
 	c.Flags().StringVar(&f.sandbox, "sandbox-socket", "", "docker: `PATH` of the engine for sandboxed jobs, where it is another")
 	c.Flags().StringVar(&f.image, "image", "", "docker: `IMAGE` of jobs that name none")
+	c.Flags().StringVar(&f.gpus, "gpus", gpusAuto, "auto: jobs get the NVIDIA GPUs that the driver shows; none: no GPU is touched")
 }
 
 // args are the flags again, for the guard.
@@ -123,7 +125,12 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	executors, err := agentExecutors(f.ways)
+	gpus, err := findAgentGPUs(ctx, f.ways.gpus, log)
+	if err != nil {
+		return err
+	}
+	defer gpus.close()
+	executors, err := agentExecutors(f.ways, gpus)
 	if err != nil {
 		return err
 	}
@@ -132,7 +139,7 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 		return fmt.Errorf("find this program to guard runs with: %w", err)
 	}
 	facts := agent.HostFacts(tok.Host, version, filepath.Dir(dir))
-	facts.Address = f.from
+	facts.Address, facts.GPUs = f.from, gpus.facts()
 	for _, x := range executors {
 		facts.Executors = append(facts.Executors, x.Name)
 		facts.Isolations = append(facts.Isolations, x.Isolations...)
@@ -140,12 +147,16 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	a, err := agent.New(agent.Config{
 		Dir:       dir,
 		Link:      fabric.LinkConfig{URL: f.join, Token: tok, CAFile: f.ca, LocalAddress: f.from},
-		Executors: executors, Facts: facts, Sources: []agent.Source{agent.NewHost(dir)}, Log: log,
-		Guard: append([]string{self, "agent-guard"}, f.ways.args()...),
+		Executors: executors, Facts: facts, Sources: append(gpus.sources(), agent.NewHost(dir)), Log: log,
+		Prepare: func(ctx context.Context) error { return gpus.prepare(ctx, dir, executors, log) },
+		Guard:   append([]string{self, "agent-guard"}, f.ways.args()...),
 	})
 	if err != nil {
 		return err
 	}
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	gpus.watch(watch, log, a.Fault)
 	return a.Run(ctx)
 }
 
@@ -156,19 +167,20 @@ func agentDir(given, name string) (string, error) {
 	return dataDir("", false, "agent-"+name)
 }
 
-// agentExecutors makes the ways in which this machine runs jobs.
-func agentExecutors(f executorFlags) ([]agent.Executor, error) {
+// agentExecutors makes the ways in which this machine runs jobs. Its guard's hold no GPUs:
+// it ends runs, and the next agent takes the GPUs back.
+func agentExecutors(f executorFlags, g *agentGPUs) ([]agent.Executor, error) {
 	var out []agent.Executor
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(f.names))) {
 		switch name {
 		case "process":
-			x, err := process.New(process.Config{})
+			x, err := process.New(process.Config{GPUs: g.of("")})
 			if err != nil {
 				return nil, err
 			}
 			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationNone}})
 		case "docker":
-			x, err := docker.New(docker.Config{Socket: f.docker, SandboxSocket: f.sandbox, Image: f.image})
+			x, err := docker.New(docker.Config{Socket: f.docker, SandboxSocket: f.sandbox, Image: f.image, GPUs: g.of(inContainers)})
 			if err != nil {
 				return nil, err
 			}
@@ -187,7 +199,7 @@ func guardCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "agent-guard DIR", Short: "End an agent's runs when their lease is over (started by the agent)", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			x, err := agentExecutors(f)
+			x, err := agentExecutors(f, nil)
 			if err != nil {
 				return err
 			}

@@ -68,7 +68,7 @@ func demoParts(ctx context.Context, f upFlags, db *store.DB) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{clock: sluice.NewClock(start, f.speed), tick: 250 * time.Millisecond}
+	p := &parts{clock: sluice.NewClock(start, f.speed), tick: 250 * time.Millisecond, hostReadings: newHostReadings()}
 	p.poll = max(4*time.Second, p.clock.Wall(10*time.Second))
 	p.telemetry = demoTelemetry()
 	v := &virtual{p: p, db: db, origin: origin, instant: f.instant}

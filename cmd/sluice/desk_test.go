@@ -37,7 +37,8 @@ func newDesk(t *testing.T) (jobDesk, context.Context) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	p := &parts{
-		hosts: hosts, clock: sluice.NewClock(cliTime, 1), options: site.Options{Name: "west", Overhead: 1.1},
+		hostReadings: newHostReadings(),
+		hosts:        hosts, clock: sluice.NewClock(cliTime, 1), options: site.Options{Name: "west", Overhead: 1.1},
 		rates: map[string]rate{"a100": {2, 1}, "h100": {4, 3}, "cpu": {0.1, 0.05}, "virtual": {6, 5}},
 	}
 	jobs := compute.New(compute.Config{Hosts: hosts, Store: db.Jobs(), Dir: dir, Now: p.clock.Now, Price: p.rateOf})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,32 +28,43 @@ type joined struct {
 	cfg  config.Fabric
 	log  *slog.Logger
 
+	readings *hostReadings
+
 	mu    sync.Mutex
 	jobs  *compute.Service
 	reach map[string]fabric.Reach
+	unfit map[string]string // why a host's GPUs take no jobs
+	want  map[string]config.Host
 }
 
 // withFabric starts the fabric where the configuration has hosts that agents run.
 func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, log *slog.Logger) error {
 	var names []string
+	want := map[string]config.Host{}
 	for _, h := range c.Hosts {
 		if h.Driver == "agent" {
 			names = append(names, h.Name)
+			want[h.Name] = h
 			p.addAgent(h)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
+	join := count(len(names), "other host") + " join"
+	if len(names) == 1 {
+		join += "s"
+	}
 	password, err := c.Fabric.Password.Reveal()
 	if err != nil {
 		return fmt.Errorf("fabric.password: %w", err)
 	}
-	j := &joined{cfg: c.Fabric, log: log, reach: map[string]fabric.Reach{}}
+	j := &joined{cfg: c.Fabric, log: log, readings: p.hostReadings, reach: map[string]fabric.Reach{}, unfit: map[string]string{}, want: want}
 	j.hub, err = fabric.NewHub(ctx, fabric.Config{
 		Dir: filepath.Join(db.Dir(), "fabric"), Listen: c.Fabric.Listen, Hosts: names,
 		Cluster: fabric.Cluster{URL: c.Fabric.URL, CAFile: c.Fabric.CA, Credentials: c.Fabric.Credentials, User: c.Fabric.User, Password: password},
 		Tokens:  db.Fabric(), Journal: db.Fabric(), Log: log, OnReach: j.reached,
+		OnTold: j.told, OnEvents: p.hostReadings.events,
 	})
 	if err != nil {
 		return err
@@ -71,7 +84,7 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 		}
 		return nil
 	}
-	p.banner += fmt.Sprintf("  %d other hosts join at %s (sluice host token NAME)\n", len(names), j.hub.Address())
+	p.banner += fmt.Sprintf("  %s at %s (sluice host token NAME)\n", join, j.hub.Address())
 	return nil
 }
 
@@ -126,6 +139,44 @@ func (j *joined) reached(r fabric.Reach) {
 	}
 }
 
+// told keeps new jobs off a host whose GPUs are not those that the configuration says,
+// or are broken.
+func (j *joined) told(t fabric.Told) {
+	why := unfit(j.want[t.Host], t)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if why == j.unfit[t.Host] {
+		return
+	}
+	j.unfit[t.Host] = why
+	if j.jobs != nil {
+		_ = j.jobs.Block(t.Host, compute.BlockedByGPU, why)
+	}
+	if why != "" {
+		j.log.Error("a host takes no jobs", "host", t.Host, "why", why)
+	} else {
+		j.log.Info("a host takes jobs again", "host", t.Host)
+	}
+}
+
+// unfit says why a host cannot have the GPUs that jobs were to get there.
+func unfit(h config.Host, t fabric.Told) string {
+	n := len(t.Facts.GPUs)
+	switch {
+	case h.GPU == "":
+		return ""
+	case t.Fault != "":
+		return t.Fault
+	case n == 0:
+		return fmt.Sprintf("its agent has no GPUs for jobs, the configuration says %d %s", h.Slots, h.GPU)
+	case t.Facts.GPUs[0].Model != h.GPU:
+		return fmt.Sprintf("it has GPUs of the model %s, the configuration says %s", t.Facts.GPUs[0].Model, h.GPU)
+	case n < h.Slots:
+		return fmt.Sprintf("it has %d GPUs for jobs, the configuration says %d", n, h.Slots)
+	}
+	return ""
+}
+
 func (j *joined) block(r fabric.Reach) {
 	why := ""
 	if !r.OK {
@@ -142,6 +193,9 @@ func (j *joined) follow(jobs *compute.Service) {
 	for _, r := range j.reach {
 		j.block(r)
 	}
+	for host, why := range j.unfit {
+		_ = jobs.Block(host, compute.BlockedByGPU, why)
+	}
 }
 
 // List returns the hosts by name.
@@ -155,13 +209,54 @@ func (j *joined) List(context.Context) ([]server.JoinedHost, error) {
 		if f := h.Facts; f != nil {
 			v.Address, v.Version, v.CPUs, v.MemoryBytes, v.DiskBytes = f.Address, f.Version, f.CPUs, f.MemoryBytes, f.DiskBytes
 			v.GPUs, v.Executors = len(f.GPUs), f.Executors
+			for _, g := range f.GPUs {
+				v.GPUList = append(v.GPUList, server.HostGPU{Index: g.Index, UUID: g.UUID, Model: g.Model, MemoryBytes: g.MemoryBytes, FullLimitW: g.LimitW})
+			}
 		}
-		if v.State != "ready" && v.Tokens == 0 {
+		addReadings(&v, j.readings.of(h.Name))
+		j.mu.Lock()
+		if v.State == "ready" && j.unfit[h.Name] != "" {
+			v.State, v.Why = "fault", j.unfit[h.Name]
+		}
+		j.mu.Unlock()
+		if v.State != "ready" && v.State != "fault" && v.Tokens == 0 {
 			v.Why = "it has no token: it never had one, or they were revoked (sluice host token " + v.Name + ")"
 		}
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// addReadings adds what a host measured last.
+func addReadings(v *server.JoinedHost, rs []fabric.Reading) {
+	for _, r := range rs {
+		if v.ReadAt == nil || r.At.After(*v.ReadAt) {
+			v.ReadAt = timeOrNil(r.At)
+		}
+		x := r.Value
+		at := slices.IndexFunc(v.GPUList, func(g server.HostGPU) bool { return strconv.Itoa(g.Index) == r.Labels["gpu"] })
+		switch {
+		case r.Name == "cpu_busy":
+			v.CPUBusy = &x
+		case r.Name == "cpu_power":
+			v.CPUPowerW = &x
+		case r.Name == "memory_used":
+			v.MemoryUsedBytes = &x
+		case r.Name == "disk_free":
+			v.DiskFreeBytes = &x
+		case at < 0:
+		case r.Name == "gpu_power":
+			v.GPUList[at].PowerW = &x
+		case r.Name == "gpu_limit":
+			v.GPUList[at].LimitW = &x
+		case r.Name == "gpu_busy":
+			v.GPUList[at].Busy = &x
+		case r.Name == "gpu_temperature":
+			v.GPUList[at].TempC = &x
+		case r.Name == "gpu_memory_used":
+			v.GPUList[at].MemoryUsedBytes = &x
+		}
+	}
 }
 
 func timeOrNil(t time.Time) *time.Time {

@@ -146,7 +146,12 @@ func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
 		return nil
 	})
 	p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
-		watchGPUs(ctx, r, g, h.Name)
+		log := r.log.With("host", h.Name)
+		g.watch(ctx, log, func(why string) {
+			if err := r.jobs.Block(h.Name, compute.BlockedByGPU, why); err != nil {
+				log.Error("the host could not be kept from jobs", "err", err)
+			}
+		})
 	})
 	if miner != nil {
 		act := controlled(c.Site)(h.Name)
@@ -157,33 +162,31 @@ func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
 	return g, nil
 }
 
-// watchGPUs keeps new jobs off the host when a GPU breaks. It stays so until the
-// next start: only a person knows that it was mended.
-func watchGPUs(ctx context.Context, r *running, g *hostGPUs, host string) {
+// watch calls block when a GPU breaks: new jobs are kept off the whole host. It stays so
+// until the next start: only a person knows that it was mended.
+func (h *hostGPUs) watch(ctx context.Context, log *slog.Logger, block func(why string)) {
 	drain := func(uuid string, f gpu.Fault) {
-		i := slices.IndexFunc(g.units, func(u gpu.GPU) bool { return u.UUID == uuid })
+		i := slices.IndexFunc(h.units, func(u gpu.GPU) bool { return u.UUID == uuid })
 		name := "a GPU"
 		if i >= 0 {
-			name = fmt.Sprintf("GPU %d", g.units[i].Index)
+			name = fmt.Sprintf("GPU %d", h.units[i].Index)
 		}
 		if !f.Drain {
-			r.log.Warn(name+": "+f.Text, "host", host, "mend", f.Mend)
+			log.Warn(name+": "+f.Text, "mend", f.Mend)
 			return
 		}
-		r.log.Error(name+": "+f.Text, "host", host, "mend", f.Mend)
-		if err := r.jobs.Block(host, compute.BlockedByGPU, name+": "+f.Text+"; "+f.Mend); err != nil {
-			r.log.Error("the host could not be kept from jobs", "host", host, "err", err)
-		}
+		log.Error(name+": "+f.Text, "mend", f.Mend)
+		block(name + ": " + f.Text + "; " + f.Mend)
 	}
 	go func() {
-		err := g.nvml.Watch(ctx, func(e gpu.Event) { drain(e.UUID, e.Fault) })
+		err := h.nvml.Watch(ctx, func(e gpu.Event) { drain(e.UUID, e.Fault) })
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("errors of GPUs are not reported by this driver; they are looked at once a minute", "err", err)
+			log.Warn("errors of GPUs are not reported by this driver; they are looked at once a minute", "err", err)
 		}
 	}()
 	known := map[string]bool{}
 	look := func() {
-		all, err := g.nvml.Inventory(ctx)
+		all, err := h.nvml.Inventory(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !known[""] {
 				known[""] = true

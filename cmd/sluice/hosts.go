@@ -1,9 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -14,7 +18,7 @@ import (
 
 func hostCmd() *cobra.Command {
 	cmd, at := talks(apiGroup("host", "Let other machines join, see how they are, cut them off"))
-	cmd.AddCommand(hostListCmd(at), hostTokenCmd(at), hostRevokeCmd(at), hostLostCmd(at))
+	cmd.AddCommand(hostListCmd(at), hostShowCmd(at), hostTokenCmd(at), hostRevokeCmd(at), hostLostCmd(at))
 	return cmd
 }
 
@@ -34,7 +38,7 @@ func hostListCmd(at *remote) *cobra.Command {
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), raw)
 		}
-		g := newGrid(cmd.OutOrStdout(), "NAME", "STATE", "LAST HEARD", "RUNS", "WAITING", "TOKENS", "CPUS", "MEMORY", "WHY")
+		g := newGrid(cmd.OutOrStdout(), "NAME", "STATE", "LAST HEARD", "RUNS", "WAITING", "TOKENS", "CPUS", "MEMORY", "GPUS", "WHY")
 		for _, h := range hosts {
 			heard, memory := "", ""
 			if h.HeardAt != nil {
@@ -43,11 +47,85 @@ func hostListCmd(at *remote) *cobra.Command {
 			if h.MemoryBytes > 0 {
 				memory = figure(float64(h.MemoryBytes)/(1<<30), 0) + " GiB"
 			}
-			g.row(h.Name, h.State, orDash(heard), fmt.Sprint(h.Runs), fmt.Sprint(h.Pending), fmt.Sprint(h.Tokens), fmt.Sprint(h.CPUs), orDash(memory), h.Why)
+			g.row(h.Name, h.State, orDash(heard), fmt.Sprint(h.Runs), fmt.Sprint(h.Pending), fmt.Sprint(h.Tokens), fmt.Sprint(h.CPUs), orDash(memory), orDash(gpusOf(h)), h.Why)
 		}
 		return g.flush()
 	}
 	return cmd
+}
+
+// gpusOf is how many GPUs a host has, and of which model.
+func gpusOf(h server.JoinedHost) string {
+	if len(h.GPUList) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", len(h.GPUList), h.GPUList[0].Model)
+}
+
+func hostShowCmd(at *remote) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "show NAME", Short: "Show a machine that joins by an agent: what it has, measures and runs", Args: exactly("NAME")}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON of this host")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		hosts, _, err := askFor[[]server.JoinedHost](cmd.Context(), c, http.MethodGet, "/hosts", nil)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(hosts, func(h server.JoinedHost) bool { return h.Name == args[0] })
+		if i < 0 {
+			return sluice.Errorf(sluice.NotFound, "sluice host list shows them", "no host %q joins by an agent", args[0])
+		}
+		if asJSON {
+			raw, err := json.Marshal(hosts[i])
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), raw)
+		}
+		return showHost(cmd.OutOrStdout(), hosts[i])
+	}
+	return cmd
+}
+
+func showHost(w io.Writer, h server.JoinedHost) error {
+	of := func(v *float64, by float64, places int, unit string) string {
+		if v == nil {
+			return ""
+		}
+		return figure(*v/by, places) + unit
+	}
+	g := newGrid(w, "host", h.Name)
+	g.row("state", strings.TrimSuffix(h.State+": "+h.Why, ": "))
+	if h.HeardAt != nil {
+		g.row("last heard", time.Since(*h.HeardAt).Round(100*time.Millisecond).String()+" ago")
+	}
+	g.row("agent", orDash(h.Version)+", runs jobs by "+orDash(strings.Join(h.Executors, ", ")))
+	g.row("runs", fmt.Sprint(h.Runs))
+	g.row("CPUs", fmt.Sprint(h.CPUs)+optional(", busy ", of(h.CPUBusy, 0.01, 0, " %"))+optional(", ", of(h.CPUPowerW, 1, 0, " W")))
+	g.row("memory", figure(float64(h.MemoryBytes)/(1<<30), 0)+" GiB"+optional(", used ", of(h.MemoryUsedBytes, 1<<30, 1, " GiB")))
+	g.row("disk", orDash(optional("free ", of(h.DiskFreeBytes, 1<<30, 0, " GiB"))))
+	if err := g.flush(); err != nil || len(h.GPUList) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	g = newGrid(w, "GPU", "MODEL", "MEMORY", "POWER", "LIMIT", "TEMP", "USE", "UUID")
+	for _, u := range h.GPUList {
+		g.row(fmt.Sprint(u.Index), u.Model, optional(of(u.MemoryUsedBytes, 1<<20, 0, ""), "/")+figure(float64(u.MemoryBytes)/(1<<20), 0)+" MiB",
+			orDash(of(u.PowerW, 1, 0, " W")), orDash(of(u.LimitW, 1, 0, " W")), orDash(of(u.TempC, 1, 0, " °C")), orDash(of(u.Busy, 0.01, 0, " %")), u.UUID)
+	}
+	return g.flush()
+}
+
+// optional is both texts together, or nothing where one of them is missing.
+func optional(a, b string) string {
+	if a == "" || b == "" {
+		return ""
+	}
+	return a + b
 }
 
 func hostTokenCmd(at *remote) *cobra.Command {

@@ -12,6 +12,7 @@ import (
 
 	"sluice"
 	"sluice/compute"
+	"sluice/compute/agent"
 	"sluice/compute/process"
 	"sluice/config"
 	"sluice/device"
@@ -29,7 +30,8 @@ const modbusPower = 52
 // realParts makes the parts of the site that a configuration describes.
 func realParts(c *config.Config) (*parts, error) {
 	p := &parts{
-		clock: sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
+		hostReadings: newHostReadings(),
+		clock:        sluice.WallClock(), tick: time.Second, poll: 10 * time.Second,
 		executors: map[string]compute.Executor{}, rates: map[string]rate{}, close: func() {},
 	}
 	p.telemetry, p.privacy = c.Telemetry, c.Privacy
@@ -56,7 +58,7 @@ func realParts(c *config.Config) (*parts, error) {
 		}
 	}
 	p.banner = fmt.Sprintf("\n  Sluice %s · site %s · mode %s\n  %s in %d classes · %s\n%s", version, s.Name, s.Mode,
-		count(len(p.options.Miners), "miner"), len(p.options.Classes), count(len(p.hosts), "host"), p.containers+observeNote(s))
+		count(len(p.options.Miners), "miner"), len(p.options.Classes), count(len(p.hosts), "host")+" here", p.containers+observeNote(s))
 	return p, nil
 }
 
@@ -161,6 +163,7 @@ func (p *parts) addHosts(c *config.Config) error {
 		}
 		local := localHost(h.Name, first(h.Class, h.Name), h.Slots, h.Memory, sluice.Watts(h.IdlePower), sluice.Watts(h.SlotPower))
 		var gpus compute.GPUs // of its containers
+		var found *hostGPUs
 		if h.GPUs == "auto" {
 			g, err := p.addGPUs(c, h)
 			if err != nil {
@@ -169,6 +172,7 @@ func (p *parts) addHosts(c *config.Config) error {
 			if g == nil {
 				continue
 			}
+			found = g
 			executor.GPUs, gpus = runGPUs{hostGPUs: g}, runGPUs{hostGPUs: g, of: inContainers}
 			g.describe(&local, sluice.Watts(h.SlotPower))
 		}
@@ -179,6 +183,13 @@ func (p *parts) addHosts(c *config.Config) error {
 		}
 		local.Region, local.Labels = h.Region, labelsOf(h)
 		p.addToClass(h, local, "this machine")
+		sources := []agent.Source{}
+		if found != nil {
+			sources = append(sources, gpuReadings{found})
+		}
+		p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
+			p.hostReadings.measure(ctx, h.Name, append(sources, agent.NewHost(r.db.Dir())), r.log)
+		})
 	}
 	real, err := process.New(executor)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -22,6 +23,7 @@ type recorder struct {
 	api    *telemetry.API
 	remote *telemetry.Remote // nil: none
 	rec    *telemetry.Recorder
+	hosts  *hostReadings
 	clock  func() time.Time
 	every  time.Duration // wall time
 	log    *slog.Logger
@@ -45,7 +47,8 @@ func newRecorder(p *parts, dir string, log *slog.Logger) (*recorder, error) {
 		log.Error("readings are not kept", "err", err)
 		return nil, nil
 	}
-	r := &recorder{db: db, clock: p.clock.Now, every: p.poll, log: log}
+	r := &recorder{db: db, hosts: p.hostReadings, clock: p.clock.Now, every: p.poll, log: log}
+	r.hosts.keep()
 	r.api = telemetry.NewAPI(db, telemetry.QueryOptions{
 		Lookback: max(5*time.Minute, 3*sweep),
 		Metrics:  func() map[string]telemetry.Metric { return r.rec.Metrics() },
@@ -123,6 +126,11 @@ func (r *recorder) run(ctx context.Context, s *site.Site) {
 		last = now
 		machines = s.Readings(machines[:0])
 		err := r.rec.Record(ctx, now, machines)
+		readings, lost := r.hosts.take()
+		if lost > 0 {
+			r.log.Warn("readings of hosts were not kept: the history takes too few", "lost", lost)
+		}
+		err = errors.Join(err, r.rec.RecordHosts(ctx, readings))
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && !failing:

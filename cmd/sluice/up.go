@@ -99,8 +99,10 @@ type parts struct {
 	attach     func(s *running) error                     // once the compute service is there
 	prepare    []func(dir string, log *slog.Logger) error // before it, with the data folder
 	hostPower  func(host string) (sluice.Watts, bool)     // nil: no host has a meter
-	alongside  []func(ctx context.Context, s *running)    // as background
-	close      func()
+	// hostReadings are what hosts measure of themselves.
+	hostReadings *hostReadings
+	alongside    []func(ctx context.Context, s *running) // as background
+	close        func()
 }
 
 // rate is what a class of hosts sells its units for, USD per unit and hour.

@@ -48,6 +48,9 @@ type Config struct {
 	Facts     Facts
 	Sources   []Source
 	Log       *slog.Logger
+	// Prepare is called once the data folder is this agent's, before its runs are taken
+	// up and any begins. Optional.
+	Prepare func(ctx context.Context) error
 	// Guard is the command that runs Guard over the data folder; empty: none, as
 	// in tests that have no need of it.
 	Guard []string
@@ -75,6 +78,7 @@ type Agent struct {
 	changed chan struct{} // closed and replaced when a run changes
 	refused string        // by the site, as last told
 	facts   bool          // the site wants them
+	fault   string        // why the host's GPUs may get no new jobs
 }
 
 // run is a record with what is only in memory.
@@ -191,6 +195,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.tasks.Wait()
 	defer stop()
 	a.run = run
+	if a.cfg.Prepare != nil {
+		if err := a.cfg.Prepare(ctx); err != nil {
+			return err
+		}
+	}
 	if err := a.load(); err != nil {
 		return err
 	}
@@ -240,6 +249,16 @@ func (a *Agent) join(ctx context.Context) (*fabric.Link, error) {
 			return nil, nil
 		case <-time.After(pause):
 		}
+	}
+}
+
+// Fault tells the site why this host's GPUs may get no new jobs; "" lifts it.
+func (a *Agent) Fault(why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.fault != why {
+		a.fault = why
+		a.touch()
 	}
 }
 
@@ -309,7 +328,7 @@ func (a *Agent) beatOnce(ctx context.Context, link *fabric.Link) {
 func (a *Agent) beat() fabric.Beat {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	b := fabric.Beat{Epoch: a.epoch, Pending: a.spool.pending(), Runs: []fabric.RunState{}}
+	b := fabric.Beat{Epoch: a.epoch, Pending: a.spool.pending(), Runs: []fabric.RunState{}, Fault: a.fault}
 	if a.facts {
 		f := a.cfg.Facts
 		b.Facts = &f

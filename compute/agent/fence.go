@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice"
 	"sluice/compute"
 	"sluice/fabric"
 )
@@ -156,6 +157,9 @@ func endRecord(ctx context.Context, x compute.Executor, r record) error {
 	notice := r.Notice
 	if r.Handle == "" {
 		h, err := x.Start(ctx, r.Spec) // finds it, see endUnsure
+		if k := sluice.KindOf(err); err != nil && (k == sluice.Conflict || k == sluice.Invalid) {
+			return nil // it has never begun, and cannot here: the guard holds no GPUs
+		}
 		if err != nil {
 			return err
 		}
