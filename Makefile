@@ -49,9 +49,10 @@ test: ui $(PROBE) ## install what the tests need and run everything
 .PHONY: test-gpu-binary
 test-gpu-binary: build ## build what `scripts/test-gpu` needs on a machine without Go
 	CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags '-s -w' -o bin/gpu.test ./device/gpu
+	CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags '-s -w' -o bin/e2e.test ./e2e
 
 .PHONY: test-gpu
-test-gpu: test-gpu-binary ## test against this machine's own GPUs, in under a minute
+test-gpu: test-gpu-binary ## test against this machine's own GPUs, in some two minutes
 	@scripts/test-gpu
 
 .PHONY: fuzz

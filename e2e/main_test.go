@@ -33,6 +33,10 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	// A machine without Go brings the program along.
+	if binary = os.Getenv("SLUICE_E2E_BINARY"); binary != "" {
+		return m.Run()
+	}
 	binary = filepath.Join(dir, "sluice")
 	build := exec.Command("go", "build", "-o", binary, "sluice/cmd/sluice")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
