@@ -15,9 +15,9 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// types are all structs of the file.
+// types are all structs of the files.
 func types() []reflect.Type {
-	out := []reflect.Type{reflect.TypeFor[Config]()}
+	out := []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Agent]()}
 	for i := 0; i < len(out); i++ {
 		for j := range out[i].NumField() {
 			f := out[i].Field(j)

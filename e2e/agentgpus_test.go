@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/device/gpu/gputest"
 )
@@ -232,5 +233,112 @@ hosts:
 			}
 			return nil
 		})
+	}
+}
+
+// An agent's idle GPUs mine where its own configuration says what and the site says that
+// there is power to spare, at a price that pays: not under an order, not without the site,
+// and never beside a job.
+func TestAgentIdleMining(t *testing.T) {
+	t.Parallel()
+	driver := gputest.New(t, gputest.H100(0))
+	dir := t.TempDir()
+	config := filepath.Join(dir, "sluice.yaml")
+	text := fmt.Sprintf(`site: {name: gpus, mode: control}
+nodes:
+  - {name: grid, limit: 100kW}
+fabric: {listen: "127.0.0.1:%d"}
+feeds:
+  - {name: fixed, type: constant, values: {real_time_usd_per_mwh: 20}}
+hosts:
+  - {name: h1, node: grid, driver: agent, gpu: H100, slots: 1, idle_power: 1kW, slot_power: 700W, usd_per_slot_hour: 3}
+`, freePort(t))
+	pid := filepath.Join(dir, "miner")
+	own := filepath.Join(dir, "agent.yaml")
+	mining := fmt.Sprintf(`idle_mining:
+  driver: lolminer
+  url: http://127.0.0.1:1
+  command: [sh, -c, "echo $$ $CUDA_VISIBLE_DEVICES >%s; exec sleep 600"]
+  algorithm: kawpow
+  hashrate_mhs: 100
+  power: 380W
+  usd_per_mh_day: 0.05
+  as_of: %s
+  min_on: 0s
+  min_off: 0s
+`, pid, time.Now().UTC().Format(time.DateOnly))
+	for file, text := range map[string]string{config: text, own: mining, own + ".bad": strings.Replace(mining, "power: 380W", "powr: 380W", 1)} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	site := func() *server {
+		return up(t, "--config", config, "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
+	}
+	s := site()
+	var token struct{ Token, URL string }
+	if err := json.Unmarshal([]byte(must(t, s.on("host", "token", "h1", "--json")...)), &token); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "token")
+	if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"agent", "--join", token.URL, "--token-file", file, "--data", filepath.Join(dir, "h1"), "--config"}
+	if r := run(t, append(args, own+".bad")...); r.status != 2 || !strings.Contains(r.err, "agent.yaml.bad:7:3") || !strings.Contains(r.err, `did you mean "power"`) {
+		t.Errorf("status %d: %s", r.status, r.err)
+	}
+	agent := startIn(t, environment(t, "SLUICE_NVML="+driver.Library), append(args, own)...)
+	lives := func() bool {
+		b, err := os.ReadFile(pid)
+		f := strings.Fields(string(b))
+		if err != nil || len(f) != 2 || f[1] != gputest.H100(0).UUID {
+			return false
+		}
+		stat, err := os.ReadFile("/proc/" + f[0] + "/stat")
+		return err == nil && !strings.Contains(string(stat), ") Z")
+	}
+	mines := func(want bool, when string) {
+		t.Helper()
+		eventually(t, patience, func() error {
+			if lives() != want {
+				return fmt.Errorf("%s: it mines: %v", when, !want)
+			}
+			return nil
+		})
+	}
+	mines(true, "with power to spare")
+	order, err := ask[curtailment](s.client, http.MethodPost, "/curtailments", map[string]any{"limit_kw": 50, "for_s": 3600, "by": "test", "why": "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mines(false, "under an order")
+	if _, err := ask[curtailment](s.client, http.MethodDelete, "/curtailments/"+order.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	mines(true, "after it")
+	s.kill()
+	mines(false, "without the site")
+	s = site()
+	mines(true, "with the site again")
+	j, err := ask[jobRecord](s.client, http.MethodPost, "/jobs", map[string]any{"task": fmt.Sprintf(`name: gpu
+resources: {accelerators: H100:1}
+run: |
+  read -r miner _ <%s
+  if kill -0 "$miner" 2>/dev/null && ! grep -q ') Z' /proc/$miner/stat; then echo "the miner lives"; fi
+  echo "it sees <$CUDA_VISIBLE_DEVICES>"
+`, pid)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, func() error {
+		log := must(t, s.on("job", "logs", j.ID)...)
+		if !strings.Contains(log, "it sees <"+gputest.H100(0).UUID+">") || strings.Contains(log, "the miner lives") {
+			return fmt.Errorf("%s", log)
+		}
+		return nil
+	})
+	if status := agent.stop(t, patience); status != 0 || lives() {
+		t.Errorf("the agent ends with %d, it mines: %v", status, lives())
 	}
 }

@@ -163,6 +163,9 @@ func (h *Hub) beat(m *nats.Msg, host string) {
 		}
 	}
 	h.strays(host, b, now, followers)
+	if h.cfg.Power != nil {
+		reply.Power = h.cfg.Power(host)
+	}
 	h.mu.Lock()
 	t := Uptime()
 	s.grants.Granted(t)

@@ -40,6 +40,9 @@ type Config struct {
 	OnReach func(Reach)
 	// OnTold is told what a host says of itself when that changes. It must not block.
 	OnTold func(Told)
+	// Power is what a host is told of power with each heartbeat; nil for nothing. It must
+	// not block. Optional.
+	Power func(host string) *Power
 	// OnEvents is told what has become durable, in order for each host. Optional.
 	OnEvents func(host string, events []Event)
 }

@@ -105,6 +105,13 @@ type BeatReply struct {
 	Refused   string   `json:"refused,omitempty"` // why the agent must not go on, for its operator
 	WantFacts bool     `json:"want_facts,omitempty"`
 	Taken     []string `json:"taken,omitempty"` // ended runs that need not be told again
+	Power     *Power   `json:"power,omitempty"` // what a host's idle GPUs need to know
+}
+
+// Power is what the site says of power to a host whose idle GPUs could mine.
+type Power struct {
+	Spare     bool     `json:"spare"`                 // nobody else should have it, and the site may act on the host
+	USDPerMWh *float64 `json:"usd_per_mwh,omitempty"` // at the plug, the site's overhead in it; nil: not known
 }
 
 // Event is one thing that happened on a host. Exactly one of its parts is there.

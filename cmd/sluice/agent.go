@@ -17,6 +17,7 @@ import (
 	"sluice/compute/agent"
 	"sluice/compute/docker"
 	"sluice/compute/process"
+	"sluice/config"
 	"sluice/fabric"
 )
 
@@ -24,6 +25,7 @@ import (
 type agentFlags struct {
 	join, token, tokenFile string
 	data, name, ca, from   string
+	config                 string
 	ways                   executorFlags
 	verbose                bool
 }
@@ -73,6 +75,7 @@ site cannot be reached they go on until their lease is over (docs/hosts.md).`,
 	c.Flags().StringVar(&f.data, "data", "", "data folder `DIR` (default: ~/.local/share/sluice/site-agent-NAME)")
 	c.Flags().StringVar(&f.name, "name", "", "`NAME` that the token must be of; a check, nothing more")
 	f.ways.add(c)
+	c.Flags().StringVar(&f.config, "config", "", "`FILE` with idle_mining: what GPUs do that no job has (docs/gpus.md)")
 	c.Flags().StringVar(&f.ca, "ca", "", "`FILE` with the authorities of an existing cluster (default: the system's)")
 	c.Flags().StringVar(&f.from, "from", "", "`ADDRESS` of this machine to connect from, where it has several")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
@@ -130,6 +133,15 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 		return err
 	}
 	defer gpus.close()
+	own := &config.Agent{}
+	if f.config != "" {
+		if own, err = config.LoadAgent(f.config); err != nil {
+			return err
+		}
+	}
+	if err := gpus.mines(own.IdleMining); err != nil {
+		return err
+	}
 	executors, err := agentExecutors(f.ways, gpus)
 	if err != nil {
 		return err
@@ -148,6 +160,7 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 		Dir:       dir,
 		Link:      fabric.LinkConfig{URL: f.join, Token: tok, CAFile: f.ca, LocalAddress: f.from},
 		Executors: executors, Facts: facts, Sources: append(gpus.sources(), agent.NewHost(dir)), Log: log,
+		OnPower: gpus.heard(),
 		Prepare: func(ctx context.Context) error { return gpus.prepare(ctx, dir, executors, log) },
 		Guard:   append([]string{self, "agent-guard"}, f.ways.args()...),
 	})
@@ -157,7 +170,11 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
 	gpus.watch(watch, log, a.Fault)
-	return a.Run(ctx)
+	mined := gpus.mine(watch, log)
+	err = a.Run(ctx)
+	stop()
+	<-mined
+	return err
 }
 
 func agentDir(given, name string) (string, error) {

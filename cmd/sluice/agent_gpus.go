@@ -11,7 +11,9 @@ import (
 	"sluice/compute"
 	"sluice/compute/agent"
 	"sluice/compute/docker"
+	"sluice/compute/idle"
 	"sluice/compute/process"
+	"sluice/config"
 	"sluice/device/gpu"
 	"sluice/fabric"
 )
@@ -26,6 +28,10 @@ const (
 type agentGPUs struct {
 	*hostGPUs
 	fault string // why there are none
+
+	makeMiner func(dir string) (*idle.Controller, error) // nil: idle GPUs stand still
+	ready     chan struct{}                              // closed when the miner's controller is there
+	power     heardPower
 }
 
 // findAgentGPUs asks the driver what there is. A machine without GPUs, or whose driver
@@ -52,7 +58,43 @@ func findAgentGPUs(ctx context.Context, want string, log *slog.Logger) (*agentGP
 	for _, n := range g.notes {
 		log.Warn(n)
 	}
-	return &agentGPUs{hostGPUs: g}, nil
+	return &agentGPUs{hostGPUs: g, ready: make(chan struct{})}, nil
+}
+
+// mines says what the GPUs do that no job has.
+func (g *agentGPUs) mines(m config.IdleMining) (err error) {
+	if m.Driver == "" || !g.there() {
+		return nil
+	}
+	g.makeMiner, err = newIdleMiner(m, 1, g.hostGPUs) // the price that it hears has the site's overhead in it
+	return err
+}
+
+// heard is told what the site says of power; nil where nothing mines.
+func (g *agentGPUs) heard() func(fabric.Power) {
+	if g == nil || g.makeMiner == nil {
+		return nil
+	}
+	return g.power.hear
+}
+
+// mine lets idle GPUs mine from when they are prepared until ctx ends, and tells when the
+// miner is gone.
+func (g *agentGPUs) mine(ctx context.Context, log *slog.Logger) (gone <-chan struct{}) {
+	done := make(chan struct{})
+	if g == nil || g.makeMiner == nil {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		select {
+		case <-ctx.Done():
+		case <-g.ready:
+			mineIdle(ctx, g.hostGPUs, true, time.Now, g.power.spare, log)
+		}
+	}()
+	return done
 }
 
 func (g *agentGPUs) there() bool { return g != nil && g.hostGPUs != nil }
@@ -110,6 +152,13 @@ func (g *agentGPUs) prepare(ctx context.Context, dir string, executors []agent.E
 		case *docker.Executor:
 			errs = append(errs, x.RecoverGPUs(ctx))
 		}
+	}
+	if g.makeMiner != nil {
+		var err error
+		if g.miner, err = g.makeMiner(dir); err != nil {
+			return err
+		}
+		close(g.ready)
 	}
 	if err := errors.Join(errs...); err != nil {
 		log.Error("power limits of GPUs are not restored yet", "err", err)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice"
@@ -35,6 +36,8 @@ type joined struct {
 	reach map[string]fabric.Reach
 	unfit map[string]string // why a host's GPUs take no jobs
 	want  map[string]config.Host
+
+	power atomic.Pointer[map[string]*fabric.Power] // what each host is told of it
 }
 
 // withFabric starts the fabric where the configuration has hosts that agents run.
@@ -64,7 +67,7 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 		Dir: filepath.Join(db.Dir(), "fabric"), Listen: c.Fabric.Listen, Hosts: names,
 		Cluster: fabric.Cluster{URL: c.Fabric.URL, CAFile: c.Fabric.CA, Credentials: c.Fabric.Credentials, User: c.Fabric.User, Password: password},
 		Tokens:  db.Fabric(), Journal: db.Fabric(), Log: log, OnReach: j.reached,
-		OnTold: j.told, OnEvents: p.hostReadings.events,
+		Power: j.powerFor, OnTold: j.told, OnEvents: p.hostReadings.events,
 	})
 	if err != nil {
 		return err
@@ -75,6 +78,9 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 	for _, h := range j.hub.Hosts() {
 		j.reached(fabric.Reach{Host: h.Name, Since: h.Since, Why: h.Why})
 	}
+	p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
+		j.tellPower(ctx, r, c.Site.Overhead, controlled(c.Site))
+	})
 	before, attach := p.close, p.attach
 	p.close = func() { j.exec.Close(); j.hub.Close(); before() }
 	p.attach = func(r *running) error {

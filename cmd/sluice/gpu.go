@@ -249,7 +249,7 @@ func sitePrice(ctx context.Context, at *remote) (float64, error) {
 
 // judge says of each GPU of this machine whether it should mine.
 func (l *idleList) judge(ctx context.Context, c *config.Config, m config.IdleMining, now time.Time) error {
-	cfg, err := idleConfig(m, c.Site)
+	cfg, err := idleConfig(m, c.Site.Overhead)
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
 		})
 		return nil, nil //nolint:nilerr // the site runs without them
 	}
-	miner, err := newIdleMiner(h.IdleMining, c.Site, g)
+	miner, err := newIdleMiner(h.IdleMining, c.Site.Overhead, g)
 	if err != nil {
 		g.nvml.Close()
 		return nil, fmt.Errorf("host %s: %w", h.Name, err)
@@ -155,7 +155,9 @@ func (p *parts) addGPUs(c *config.Config, h config.Host) (*hostGPUs, error) {
 	})
 	if miner != nil {
 		act := controlled(c.Site)(h.Name)
-		p.alongside = append(p.alongside, func(ctx context.Context, r *running) { mineIdle(ctx, r, g, act) })
+		p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
+			mineIdle(ctx, g, act, r.parts.clock.Now, r.sparePower, r.log)
+		})
 	}
 	before := p.close
 	p.close = func() { before(); g.nvml.Close() }

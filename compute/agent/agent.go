@@ -51,6 +51,9 @@ type Config struct {
 	// Prepare is called once the data folder is this agent's, before its runs are taken
 	// up and any begins. Optional.
 	Prepare func(ctx context.Context) error
+	// OnPower is told what the site says of power, with each of its answers. It must not
+	// block. Optional.
+	OnPower func(fabric.Power)
 	// Guard is the command that runs Guard over the data folder; empty: none, as
 	// in tests that have no need of it.
 	Guard []string
@@ -321,6 +324,9 @@ func (a *Agent) beatOnce(ctx context.Context, link *fabric.Link) {
 		return
 	}
 	a.lease.granted(sent, r.Grant)
+	if a.cfg.OnPower != nil && r.Power != nil {
+		a.cfg.OnPower(*r.Power)
+	}
 	a.taken(r.Taken)
 }
 
