@@ -20,27 +20,30 @@ func (s *Service) CanCap(id string) bool {
 }
 
 func (s *Service) canCap(e *entry) bool {
-	if e.Job.State != Running || !e.Task.Resources.PowerCapOK || e.Task.Resources.GPUs == 0 {
+	if e.Job.State != Running || !e.Task.Resources.PowerCapOK {
 		return false
 	}
 	for i := range e.Nodes {
-		if _, ok := s.cfg.Executors[e.Nodes[i].Executor].(Capper); !ok || e.Nodes[i].Exit != nil {
+		_, ok := s.capper(e, i)
+		if e.Nodes[i].Exit != nil || !ok && !s.canLimitHost(e, e.Nodes[i].Host) {
 			return false
 		}
 	}
 	return len(e.Nodes) > 0
 }
 
-// Cap limits the GPUs of a running job to a share of their full power, 1 for no
-// limit, and returns the share in force, which the hardware may bound. What the job
-// does not accept is refused. The limit is durable with the job, and ends with its
-// run. Errors: NotFound; Conflict where it cannot be limited.
+// capper is the executor of a node, where it can limit the GPUs of its run.
+func (s *Service) capper(e *entry, i int) (Capper, bool) {
+	x, ok := s.cfg.Executors[e.Nodes[i].Executor].(Capper)
+	return x, ok && e.Task.Resources.GPUs > 0
+}
+
+// Cap limits a running job to a share of the full power of its units, 1 for no limit,
+// and returns the share in force, which the hardware may bound: by its GPUs, and where
+// these cannot be limited by the controllers of its hosts. What the job does not accept
+// is refused. The limit is durable with the job, and ends with its run. Errors:
+// NotFound; Conflict where it cannot be limited.
 func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, error) {
-	type node struct {
-		x Capper
-		h Handle
-	}
-	var todo []node
 	s.mu.Lock()
 	e := s.jobs[id]
 	if e == nil {
@@ -50,11 +53,7 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 	least := minShare(e.Task.Resources)
 	ok := s.canCap(e)
 	run, before := e.Job.RunID, cmp.Or(e.Job.PowerShare, 1)
-	for i := range e.Nodes {
-		if x, is := s.cfg.Executors[e.Nodes[i].Executor].(Capper); is {
-			todo = append(todo, node{x, e.Nodes[i].Handle})
-		}
-	}
+	nodes := len(e.Nodes)
 	s.mu.Unlock()
 	switch {
 	case !ok:
@@ -63,12 +62,12 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 		return 0, sluice.Errorf(sluice.Conflict, "", "job %s accepts %.0f %% of full power at least, not %.0f %%", id, 100*least, 100*share)
 	}
 	got := 0.0
-	for i, n := range todo {
-		g, err := n.x.Cap(ctx, n.h, share)
+	for i := range nodes {
+		g, err := s.capNode(ctx, e, run, i, share)
 		if err != nil {
 			// All nodes or none: those before it get back what they had.
-			for _, done := range todo[:i] {
-				_, _ = done.x.Cap(context.WithoutCancel(ctx), done.h, before)
+			for done := range i {
+				_, _ = s.capNode(context.WithoutCancel(ctx), e, run, done, before)
 			}
 			return 0, fmt.Errorf("limit the power of job %s: %w", id, err)
 		}
@@ -76,17 +75,44 @@ func (s *Service) Cap(ctx context.Context, id string, share float64) (float64, e
 	}
 	s.mu.Lock()
 	if e.Job.RunID == run && len(e.Nodes) > 0 {
-		if e.Job.PowerShare = got; got >= 1 {
-			e.Job.PowerShare = 0
-		}
-		e.Job.PowerW = 0
-		for _, n := range e.Nodes {
-			e.Job.PowerW += sluice.Watts(got * float64(s.hosts[n.Host].power(n.Units)))
-		}
-		s.touch(e)
+		s.setShare(e, got)
 	}
 	s.mu.Unlock()
 	return got, s.Sync(ctx)
+}
+
+// setShare notes the share that a job is limited to. The caller holds mu.
+func (s *Service) setShare(e *entry, share float64) {
+	if e.Job.PowerShare = share; share >= 1 {
+		e.Job.PowerShare = 0
+	}
+	e.Job.PowerW = 0
+	for _, n := range e.Nodes {
+		e.Job.PowerW += sluice.Watts(share * float64(s.hosts[n.Host].power(n.Units)))
+	}
+	s.touch(e)
+}
+
+// capNode limits one node of a run: by its GPUs, which touches nobody else's, else by
+// its host's controller.
+func (s *Service) capNode(ctx context.Context, e *entry, run string, i int, share float64) (float64, error) {
+	s.mu.Lock()
+	if e.Job.RunID != run || i >= len(e.Nodes) {
+		s.mu.Unlock()
+		return 0, sluice.Errorf(sluice.Conflict, "", "the run has ended")
+	}
+	x, is := s.capper(e, i)
+	n := e.Nodes[i]
+	byHost := n.HostLimitW > 0
+	can := byHost || s.canLimitHost(e, n.Host)
+	s.mu.Unlock()
+	if is && !byHost {
+		got, err := x.Cap(ctx, n.Handle, share)
+		if err == nil || !can {
+			return got, err
+		}
+	}
+	return s.limitHost(ctx, e, run, n.Host, share)
 }
 
 // minShare is the lowest share of full power that a task accepts.

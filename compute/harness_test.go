@@ -55,6 +55,7 @@ type world struct {
 	closed  bool
 	vault   compute.Vault
 	tenants tenants // nil: everybody is trusted
+	limits  compute.HostLimits
 
 	mu      sync.Mutex
 	now     time.Time
@@ -116,7 +117,7 @@ func (w *world) restart() {
 		who = w.tenants
 	}
 	w.svc = compute.New(compute.Config{
-		Tenants: who, Vault: w.vault, Placements: w.db.Placements(),
+		Tenants: who, Vault: w.vault, Placements: w.db.Placements(), HostLimits: w.limits,
 		Hosts:     w.hosts,
 		Executors: map[string]compute.Executor{"virtual": w.virt, "process": w.proc},
 		Store:     w, Dir: w.dir, Now: w.Now, Grace: 20 * time.Second, Path: os.Getenv("PATH"),

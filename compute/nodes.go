@@ -16,6 +16,11 @@ type NodeRun struct {
 	GPUs     []int  `json:"gpus,omitempty"` // of the host
 	Handle   Handle `json:"handle,omitempty"`
 	Exit     *Exit  `json:"exit,omitempty"` // set when nothing of it is left
+
+	// Where the power of the whole host is limited for it, by the host's controller: to
+	// how much, and what of that is not the run's.
+	HostLimitW sluice.Watts `json:"host_limit_w,omitempty"`
+	HostBaseW  sluice.Watts `json:"host_base_w,omitempty"`
 }
 
 // windDown is what a Stopping job becomes when one of its nodes has ended by

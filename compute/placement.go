@@ -20,6 +20,9 @@ type HostUse struct {
 	JobsW     sluice.Watts // of the jobs on it, by their readings or by UnitW
 	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
 	Jobs      []string     // that hold its units, sorted
+
+	LimitW     sluice.Watts // that its controller keeps it below, 0 for none of ours
+	LimitFault string       // why that controller is not relied on; "" where it is
 }
 
 // HostUse returns the use of every host. Units count as busy from the start of
@@ -36,6 +39,7 @@ func (s *Service) HostUse() map[string]HostUse {
 				u.PowerW -= sluice.Watts((1 - share) * float64(s.hosts[e.Nodes[i].Host].power(e.Nodes[i].Units)))
 			}
 			u.JobsW += s.nodePower(e, i)
+			u.LimitW = max(u.LimitW, e.Nodes[i].HostLimitW)
 			if n := len(u.Jobs); n == 0 || u.Jobs[n-1] != e.Job.ID {
 				u.Jobs = append(u.Jobs, e.Job.ID)
 			}
@@ -49,6 +53,9 @@ func (s *Service) HostUse() map[string]HostUse {
 			if w, ok := s.cfg.HostPower(name); ok {
 				u.PowerW, u.Measured = w, true
 			}
+		}
+		if s.cfg.HostLimits != nil {
+			u.LimitFault = s.cfg.HostLimits.Fault(name)
 		}
 		u.Silent, u.Fault = s.blocked[name][BlockedByFabric], s.blocked[name][BlockedByGPU]
 		slices.Sort(u.Jobs)
@@ -102,6 +109,9 @@ func (s *Service) blockedWhy(host string) string {
 	var why []string
 	for _, by := range slices.Sorted(maps.Keys(s.blocked[host])) {
 		why = append(why, s.blocked[host][by])
+	}
+	if s.cfg.HostLimits != nil && s.cfg.HostLimits.Held(host) {
+		why = append(why, "its controller limits its power, which would slow a new job too")
 	}
 	return strings.Join(why, "; ")
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Vault      Vault                                                                         // nil: tasks with secrets are refused
 	Price      func(class string, interruptible bool) (usdPerUnitHour, strikeUSDMWh float64) // where a request brings none
 	HostPower  func(host string) (sluice.Watts, bool)                                        // of the whole host by its own readings, where they are fresh; nil: none has any
+	HostLimits HostLimits                                                                    // nil: no host's power can be limited but by its executors
 	Placements PlacementStore                                                                // keeps the decisions where jobs go; nil: nobody does
 }
 

@@ -54,6 +54,14 @@ type Profiler interface {
 	Profiles(ctx context.Context) ([]sluice.Mode, error)
 }
 
+// Hurrier is a Miner that may go to sleep sooner than its owner has it set to.
+type Hurrier interface {
+	// Hurry is Set to sleep by the fastest way there is. A setting that it changes for
+	// that is part of the prior, and the next Set to anything else puts it back; where
+	// the prior does not have it, none is changed.
+	Hurry(ctx context.Context, prior Prior) (sluice.Outcome, error)
+}
+
 // Finisher is a Miner that has something left to do after a Set for which neither the
 // act nor its proof need wait, such as closing a session. Whoever calls Set calls
 // Finish afterwards, whatever came of it; what is not finished the device ends itself.

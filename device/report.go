@@ -83,7 +83,7 @@ type Capabilities struct {
 
 	// Lanes says how soon power has moved after each kind of command by the
 	// dialect's own figures, in seconds, and whether hashing restarts; by the
-	// names sleep, wake, profile, power and throttle.
+	// names sleep, wake, profile, power, throttle and hurry.
 	Lanes map[string]Lane `json:"lanes,omitempty"`
 }
 
@@ -107,6 +107,7 @@ const (
 	LaneProfile  = "profile"
 	LanePower    = "power"
 	LaneThrottle = "throttle"
+	LaneHurry    = "hurry" // to sleep, sooner than the owner has it set: see Hurrier
 )
 
 // Reporter is a device that can tell all of itself. A part that the device does

@@ -125,6 +125,7 @@ type jobRecord struct {
 	RunID         string    `json:"run_id"`
 	Preemptions   int       `json:"preemptions"`
 	RunSeconds    float64   `json:"run_seconds"`
+	PowerShare    float64   `json:"power_share"`
 	Billed        int64     `json:"billed_micro_usd"`
 	Submitted     time.Time `json:"submitted_at"`
 }

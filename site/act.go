@@ -46,6 +46,9 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 		decision: decision, move: move, order: order, limit: order != nil,
 		cold: m.cut && to != sluice.ModeSleep,
 	}
+	if to == sluice.ModeSleep && !m.cut {
+		m.act.hurry = s.mustHurry(m, order, now)
+	}
 	within := shedProof
 	if to != sluice.ModeSleep {
 		within = 2*m.class.spec.WakeTime + time.Minute
@@ -56,7 +59,7 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	case m.act.cold:
 		m.act.deadline = now.Add(s.proof(within + bootTime))
 	case mode.Power < before:
-		m.act.deadline = now.Add(s.proofOf(m, laneOf(m.want, to, false), within))
+		m.act.deadline = now.Add(s.proofOf(m, m.act.lane(false), within))
 	default:
 		m.act.deadline = now.Add(s.proof(within))
 	}
@@ -204,6 +207,9 @@ func (s *Site) doing(m *miner) func(context.Context) (sluice.Outcome, error) {
 		return func(ctx context.Context) (sluice.Outcome, error) { return m.spec.Outlet.Switch(ctx, true) }
 	case m.cut: // it has no power: there is nobody to talk to
 		return func(context.Context) (sluice.Outcome, error) { return sluice.Accepted, nil }
+	}
+	if h, can := m.spec.Device.(device.Hurrier); can && m.act.hurry {
+		return func(ctx context.Context) (sluice.Outcome, error) { return h.Hurry(ctx, prior) }
 	}
 	return func(ctx context.Context) (sluice.Outcome, error) { return m.spec.Device.Set(ctx, to, prior) }
 }

@@ -219,3 +219,18 @@ func (s *Site) liftCaps(ctx context.Context, now time.Time) {
 		s.record(d)
 	}
 }
+
+// judgeLimits raises an alarm for each host whose controller does not limit its power
+// as it says, or has not given back what was there before. The caller holds s.mu.
+func (s *Site) judgeLimits(now time.Time) {
+	if s.o.Bare {
+		return
+	}
+	use := s.o.Compute.HostUse()
+	for _, h := range s.hosts {
+		for _, host := range h.spec.Hosts {
+			why := use[host.Name].LimitFault
+			s.setAlarm(why != "", now, sluice.Warning, "host-limit", host.Name, why, "look at the host's controller: jobs there are stopped instead where a limit needs it")
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/device"
 	"sluice/dispatch"
 )
 
@@ -39,7 +40,7 @@ func (s *Site) hurry(pic *picture, c *curtailment, now time.Time) bool {
 				}
 				worst := 0.0
 				for _, fw := range firmwares {
-					worst = math.Max(worst, s.nearlyAll(fw, laneOf(from.Name, to.Name, false)))
+					worst = math.Max(worst, s.nearlyAll(fw, s.soonEnough(fw, laneOf(from.Name, to.Name, false), left.Seconds())))
 				}
 				if worst > left.Seconds() {
 					any = true
@@ -58,6 +59,39 @@ func (s *Site) hurry(pic *picture, c *curtailment, now time.Time) bool {
 		}
 	}
 	return any
+}
+
+// soonEnough is the lane by which something gets there within so many seconds: the one
+// itself, or where nearly all machines of the firmware take longer to sleep, the sleep
+// that hurries. The caller holds s.mu.
+func (s *Site) soonEnough(firmware string, l lane, seconds float64) lane {
+	if s.nearlyAll(firmware, l) <= seconds {
+		return l
+	}
+	return s.hurried(firmware, l)
+}
+
+// hurried is the sleep that hurries for a sleep, where the firmware has it and it is
+// sooner. The caller holds s.mu.
+func (s *Site) hurried(firmware string, l lane) lane {
+	quick := lane{device.LaneHurry, false}
+	if _, can := s.learned.lanes[firmware][quick.name]; can && l.name == device.LaneSleep && s.nearlyAll(firmware, quick) < s.nearlyAll(firmware, l) {
+		return quick
+	}
+	return l
+}
+
+// mustHurry says whether the machine's sleep has to be one that hurries for the order
+// to be met in its time. The caller holds s.mu.
+func (s *Site) mustHurry(m *miner, order *curtailment, now time.Time) bool {
+	if order == nil || order.WithinS <= 0 {
+		return false
+	}
+	if _, can := m.spec.Device.(device.Hurrier); !can {
+		return false
+	}
+	left := order.From.Add(time.Duration(order.WithinS * float64(time.Second))).Sub(now)
+	return s.soonEnough(s.firmwareOf(m), lane{device.LaneSleep, false}, left.Seconds()).name == device.LaneHurry
 }
 
 func (s *Site) firmwaresOf(c *class) []string {

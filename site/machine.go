@@ -119,6 +119,7 @@ type act struct {
 	overdue   time.Time    // from then on it counts as what it is seen to do
 	unheard   int          // commands without an answer
 	outlet    bool         // by its outlet, as it did not obey
+	hurry     bool         // by the sleep that hurries
 	cold      bool         // it is without power and starts when its outlet is switched on
 	nextCheck time.Time
 	deadline  time.Time // of the proof

@@ -103,7 +103,7 @@ func (s *Site) hostView(h *hostClass, host compute.Host, u compute.HostUse, now 
 	if u.Silent != "" {
 		v.SeenAt = time.Time{}
 	}
-	v.JobsKW = u.JobsW.KW()
+	v.JobsKW, v.LimitKW = u.JobsW.KW(), u.LimitW.KW()
 	if u.Measured {
 		// What neither its idle power nor its jobs account for.
 		residual := (u.PowerW - host.IdleW - u.JobsW).KW()

@@ -214,13 +214,29 @@ func calibration(past []Curtailment) Calibration {
 // or each machine as far down as the fastest lane of its class goes. The caller
 // holds s.mu.
 func (s *Site) promise(now time.Time, within time.Duration, counts func(*miner) bool) Promise {
-	out := s.promiseBy(now, within, counts, func(c *class, _ string) sluice.Mode { return c.modes[0] })
-	fast := s.promiseBy(now, within, counts, s.fastest())
-	if fast.ShedKW > out.ShedKW {
-		fast.RunningKW = out.RunningKW
-		return fast
+	off := func(c *class, _ string) sluice.Mode { return c.modes[0] }
+	out := s.promiseBy(now, within, counts, off, false)
+	better := func(p Promise) {
+		if p.ShedKW > out.ShedKW {
+			p.RunningKW = out.RunningKW
+			out = p
+		}
+	}
+	better(s.promiseBy(now, within, counts, s.fastest(), false))
+	if s.anyHurries() {
+		better(s.promiseBy(now, within, counts, off, true))
 	}
 	return out
+}
+
+// anyHurries says whether any firmware has a sleep that hurries. The caller holds s.mu.
+func (s *Site) anyHurries() bool {
+	for _, l := range s.learned.lanes {
+		if _, can := l[device.LaneHurry]; can {
+			return true
+		}
+	}
+	return false
 }
 
 // fastest finds for a class and firmware the mode of least power on the lane on
@@ -247,7 +263,7 @@ func (s *Site) fastest() func(*class, string) sluice.Mode {
 	}
 }
 
-func (s *Site) promiseBy(now time.Time, within time.Duration, counts func(*miner) bool, to func(*class, string) sluice.Mode) Promise {
+func (s *Site) promiseBy(now time.Time, within time.Duration, counts func(*miner) bool, to func(*class, string) sluice.Mode, hurry bool) Promise {
 	delay := s.delay()
 	left := (within - delay).Seconds()
 	out := Promise{WithinS: within.Seconds(), Confidence: confidence, DelayS: delay.Seconds(), Excluded: map[string]int{}, Groups: []PromiseGroup{}}
@@ -271,6 +287,9 @@ func (s *Site) promiseBy(now time.Time, within time.Duration, counts func(*miner
 		p, _ := m.power()
 		kw := s.atMeter(max(0, p-mode.Power)).KW()
 		k := key{fw, laneOf(m.want, mode.Name, false)}
+		if hurry {
+			k.lane = s.hurried(fw, k.lane)
+		}
 		i, ok := index[k]
 		if !ok {
 			i = len(groups)

@@ -47,6 +47,14 @@ func laneOf(from, to string, up bool) lane {
 	}
 }
 
+// lane is that of the act.
+func (a *act) lane(up bool) lane {
+	if a.hurry {
+		return lane{device.LaneHurry, false}
+	}
+	return laneOf(a.from, a.to, up)
+}
+
 func (l lane) direction() string {
 	if l.up {
 		return "up"
@@ -331,7 +339,7 @@ func (s *Site) responded(m *miner, at time.Time, did bool) {
 	if did {
 		seconds = float32(max(0, at.Sub(a.sent).Seconds()))
 	}
-	l := laneOf(a.from, a.to, a.expect > a.before)
+	l := a.lane(a.expect > a.before)
 	event := int32(a.sent.Unix() / int64(5*60))
 	fw := s.firmwareOf(m)
 	if s.learned.firmware[fw] == nil {

@@ -52,6 +52,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 	s.startAtOnce(now)
 	s.admit(ctx, now)
 	s.liftCaps(ctx, now)
+	s.judgeLimits(now)
 	s.proveByMeter(now)
 	if !s.o.Bare {
 		s.sample(now, by)

@@ -155,6 +155,7 @@ type Machine struct {
 	TempC        float64            `json:"temp_c,omitempty"`
 	StrikeUSDMWh float64            `json:"strike_usd_per_mwh,omitempty"`
 	JobsKW       float64            `json:"jobs_kw,omitempty"`     // of a host: drawn for jobs
+	LimitKW      float64            `json:"limit_kw,omitempty"`    // of a host: that its controller keeps it below for its job
 	ResidualKW   *float64           `json:"residual_kw,omitempty"` // of a measured host: less its idle power and its jobs
 	GPUs         int                `json:"gpus,omitempty"`
 	GPUsBusy     int                `json:"gpus_busy,omitempty"`

@@ -25,6 +25,7 @@ type facility struct {
 	meters  map[string]device.Meter // all of a device
 	sensors map[string]device.Sensor
 	outlets map[string]device.Outlet // devices that are one outlet themselves
+	limits  map[string]device.PowerLimiter
 	pdus    map[string]*snmp.PDU
 	brokers map[string]*broker.Conn
 }
@@ -34,7 +35,7 @@ type facility struct {
 func newFacility(c *config.Config) (*facility, error) {
 	f := &facility{
 		c: c, meters: map[string]device.Meter{}, sensors: map[string]device.Sensor{}, outlets: map[string]device.Outlet{},
-		pdus: map[string]*snmp.PDU{}, brokers: map[string]*broker.Conn{},
+		limits: map[string]device.PowerLimiter{}, pdus: map[string]*snmp.PDU{}, brokers: map[string]*broker.Conn{},
 	}
 	for _, d := range c.Devices {
 		if err := f.add(d); err != nil {
@@ -83,6 +84,7 @@ func (f *facility) add(d config.Device) error {
 			return err
 		}
 		f.meters[d.Name], f.outlets[d.Name] = device.Slow(h, 5*time.Second, 30*time.Second, redfish.DefaultTimeout, time.Now), h
+		f.limits[d.Name] = h
 	case "mqtt":
 		o := broker.Options{Address: a, TLS: secure}
 		if d.Name == f.c.Publish.Device {

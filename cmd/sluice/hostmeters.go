@@ -51,6 +51,9 @@ func (p *parts) addHostMeters(c *config.Config, f *facility) error {
 		return nil
 	}
 	p.hostPower = m.Power
+	if limits := hostLimiters(c, f); len(limits) > 0 {
+		p.addHostLimits(limits)
+	}
 	p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
 		every(ctx, hostMeterEvery, func() { m.read(ctx, time.Now, r.log) })
 	})

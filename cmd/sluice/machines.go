@@ -105,6 +105,9 @@ func writeMachine(w io.Writer, m site.Machine) error {
 	if m.JobsKW > 0 {
 		g.row("for jobs", figure(m.JobsKW, 2)+" kW")
 	}
+	if m.LimitKW > 0 {
+		g.row("limited", "to "+figure(m.LimitKW, 2)+" kW by its own controller, for its job")
+	}
 	if m.ResidualKW != nil {
 		g.row("residual", figure(*m.ResidualKW, 2)+" kW that neither its idle power nor its jobs account for")
 	}

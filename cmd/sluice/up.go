@@ -99,6 +99,7 @@ type parts struct {
 	attach     func(s *running) error                     // once the compute service is there
 	prepare    []func(dir string, log *slog.Logger) error // before it, with the data folder
 	hostPower  func(host string) (sluice.Watts, bool)     // nil: no host has a meter
+	hostLimits compute.HostLimits                         // nil: no host has a controller that limits it
 	// hostReadings are what hosts measure of themselves.
 	hostReadings *hostReadings
 	alongside    []func(ctx context.Context, s *running) // as background
@@ -278,7 +279,7 @@ func begin(ctx context.Context, p *parts, db *store.DB, log *slog.Logger) (*runn
 	r.jobs = compute.New(compute.Config{
 		Hosts: p.hosts, Executors: p.executors, Store: db.Jobs(), Dir: db.Dir(), Path: os.Getenv("PATH"),
 		Tenants: residents{r.clients.tenants}, Vault: r.clients.vault, Placements: r.clients.placements,
-		Now: p.clock.Now, Price: p.rateOf, HostPower: p.hostPower, OnChange: func(j compute.Job) {
+		Now: p.clock.Now, Price: p.rateOf, HostPower: p.hostPower, HostLimits: p.hostLimits, OnChange: func(j compute.Job) {
 			if r.site != nil {
 				r.site.JobChanged(j)
 			}

@@ -248,7 +248,7 @@ func (d *Dialect) capabilities(e env) device.Capabilities {
 		Sleep: can("sleep") && can("wake"), Profiles: can("profile"), PowerLimit: can("power"),
 		Throttle: can("throttle"), Pools: can("pools"), Reboot: can("reboot"), Locate: can("locate"),
 	}
-	for _, name := range []string{device.LaneSleep, device.LaneWake, device.LaneProfile, device.LanePower, device.LaneThrottle} {
+	for _, name := range []string{device.LaneSleep, device.LaneWake, device.LaneProfile, device.LanePower, device.LaneThrottle, device.LaneHurry} {
 		if can(name) {
 			if out.Lanes == nil {
 				out.Lanes = map[string]device.Lane{}

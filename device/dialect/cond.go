@@ -18,6 +18,7 @@ import (
 //	PATH is REGEXP       a value that it names matches
 //	PATH isnt REGEXP     there is a value, and none matches
 //	PATH >= 1.3.4        compared number by number; also >, <, <=
+//	PATH > {PATH}        the same, with what stands elsewhere
 //
 // several of them joined with " and ", and those with " or ". Within a list,
 // {key} and {n} in a regexp stand for the element's key and its number.
@@ -33,6 +34,7 @@ type term struct {
 	re   *regexp.Regexp
 	like string // of the regexp, where it holds {key} or {n}
 	ver  []int
+	than *path // of which ver is taken
 }
 
 var operators = regexp.MustCompile(`^(.*?) +(exists|is|isnt|>=|<=|>|<)(?: +(.*))?$`)
@@ -71,6 +73,12 @@ func parseTerms(src string) (out []term, err error) {
 				if strings.Contains(m[3], "{key}") || strings.Contains(m[3], "{n}") {
 					t.like = m[3]
 				}
+			case strings.HasPrefix(m[3], "{") && strings.HasSuffix(m[3], "}"):
+				p, err := parsePath(m[3][1 : len(m[3])-1])
+				if err != nil {
+					return nil, err
+				}
+				t.than = &p
 			default:
 				if t.ver = version(m[3]); t.ver == nil {
 					return nil, fmt.Errorf("%q: %q is no number or version", part, m[3])
@@ -114,6 +122,9 @@ func (c cond) paths() []path {
 	for _, terms := range c.alts {
 		for _, t := range terms {
 			ps = append(ps, t.path)
+			if t.than != nil {
+				ps = append(ps, *t.than)
+			}
 		}
 	}
 	return ps
@@ -140,6 +151,18 @@ func (t term) holds(e env) bool {
 			}
 		}
 		return false
+	}
+	if t.than != nil {
+		// Where there is nothing to compare with, nothing holds.
+		t.ver = nil
+		for _, n := range t.than.find(e) {
+			if s, ok := text(n.v); ok && t.ver == nil {
+				t.ver = version(s)
+			}
+		}
+		if t.ver == nil {
+			return false
+		}
 	}
 	some, match, re := false, false, t.regexp(e)
 	for _, n := range found {

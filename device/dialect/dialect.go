@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -177,7 +178,7 @@ type command struct {
 	Restarts bool    `yaml:"restarts"` // hashing starts anew
 	Min      float64 `yaml:"min"`      // power, throttle: the least that is taken
 	Max      float64 `yaml:"max"`
-	Keep     path    `yaml:"keep"` // pools: what is kept before a change, and given back as {pools}
+	Keep     path    `yaml:"keep"` // pools, hurry: what is kept before a change, and given back as {pools}, {kept…}
 	Lost     []cond  `yaml:"lost"` // pools: they are gone (any of these)
 	Steps    []step  `yaml:"steps"`
 	at       place
@@ -189,11 +190,11 @@ func (c *command) put(at place) { c.at = at }
 // of the step before is found under reply.
 type step struct{ request }
 
-var commandNames = []string{"sleep", "wake", "profile", "power", "throttle", "pools", "reboot", "locate"}
+var commandNames = []string{"sleep", "wake", "profile", "power", "throttle", "hurry", "ease", "pools", "reboot", "locate"}
 
 // ambient are the names at the head of a path that are no request: the reply to
 // the step before, and what a command is about.
-var ambient = []string{"reply", "profile", "watts", "percent", "on"}
+var ambient = []string{"reply", "profile", "watts", "percent", "on", "kept"}
 
 // needs returns the requests that the paths name.
 func needs(ps ...path) []string {
@@ -257,7 +258,7 @@ func (d *Dialect) check(dec *decoder, n ast.Node) {
 	}
 	for name, c := range d.Commands {
 		if !slices.Contains(commandNames, name) {
-			dec.badAt(c.at, "one of sleep, wake, profile, power, throttle, pools, reboot, locate", "there is no command %q", name)
+			dec.badAt(c.at, "one of "+strings.Join(commandNames, ", "), "there is no command %q", name)
 		}
 		if len(c.Steps) == 0 && d.Hook == "" {
 			dec.badAt(c.at, "give steps:", "the command %s does nothing", name)
@@ -268,6 +269,9 @@ func (d *Dialect) check(dec *decoder, n ast.Node) {
 	}
 	if (d.Commands["sleep"] == nil) != (d.Commands["wake"] == nil) {
 		dec.badAt(at, "give both", "a machine that can be put to sleep must be woken, and the reverse")
+	}
+	if (d.Commands["hurry"] == nil) != (d.Commands["ease"] == nil) {
+		dec.badAt(at, "give both, and keep: in hurry", "a setting that is changed for a sleep that hurries must be put back, and the reverse")
 	}
 	for _, p := range dec.paths {
 		if r := p.request(); r != "" && !slices.Contains(ambient, r) && d.Requests[r] == nil {

@@ -303,6 +303,7 @@ type prior struct {
 	Throttle int             `json:"throttle,omitempty"` // per cent, 0 for none
 	PowerW   float64         `json:"power_w,omitempty"`
 	Pools    json.RawMessage `json:"pools,omitempty"` // as the firmware gives them
+	Hurry    json.RawMessage `json:"hurry,omitempty"` // the setting that a sleep that hurries changes
 }
 
 // Prior is the profile, the power limit, the throttle and the pools, as far as
@@ -316,6 +317,10 @@ func (d *Driver) Prior(ctx context.Context) (device.Prior, error) {
 	if c != nil {
 		names = append(names, needs(c.Keep)...)
 	}
+	hurry := d.d.Commands["hurry"]
+	if hurry != nil {
+		names = append(append(names, needs(hurry.Keep)...), hurry.needs()...)
+	}
 	root, err := d.ask(ctx, names, 1, nil)
 	if err != nil {
 		return nil, err
@@ -325,6 +330,13 @@ func (d *Driver) Prior(ctx context.Context) (device.Prior, error) {
 	if c != nil && !anyHolds(c.Lost, e) {
 		if kept := c.Keep.find(e); len(kept) > 0 {
 			if p.Pools, err = json.Marshal(kept[0].v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if hurry != nil && hurry.If.holds(e) {
+		if kept := hurry.Keep.find(e); len(kept) > 0 {
+			if p.Hurry, err = json.Marshal(kept[0].v); err != nil {
 				return nil, err
 			}
 		}

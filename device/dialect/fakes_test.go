@@ -27,8 +27,11 @@ type machine struct {
 	commands []string
 	version  string
 	locked   string // the token of the session that is good
+	ramp     []int  // Braiins: seconds up and down; nil: the owner has set none
+	paused   int    // Braiins: the seconds down when it was paused
 
-	refuse, ignore, forget bool
+	refuse, ignore, forget  bool
+	refusePause, refuseRamp bool // Braiins: of one command alone
 }
 
 func newMachine() *machine {
@@ -302,12 +305,21 @@ func (m *machine) braiins() http.Handler {
 		}
 	})
 	get("cooling/state", func() any { return object{"fans": []any{}} })
-	get("configuration/miner", func() any { return object{"tuner": object{"power_target": object{"watt": m.limit}}} })
+	get("configuration/miner", func() any {
+		boards := object{"quick_ramping_time_up_s": nil, "quick_ramping_time_down_s": nil}
+		if m.ramp != nil {
+			boards = object{"quick_ramping_time_up_s": m.ramp[0], "quick_ramping_time_down_s": m.ramp[1]}
+		}
+		return object{"tuner": object{"power_target": object{"watt": m.limit}}, "hashboard_config": boards}
+	})
+	get("configuration/constraints", func() any {
+		return object{"hashboards_constraints": object{"hashboard_ids": []any{"1", "2", "3"}, "quick_ramping_time_s": object{"default": 5, "min": 1, "max": 600}}}
+	})
 	mux.HandleFunc("POST /api/v1/auth/login", m.login("password", "token"))
 	put := func(path string, f func(object)) {
 		mux.HandleFunc("PUT /api/v1/"+path, m.guarded("", func(w http.ResponseWriter, r *http.Request) {
 			b := body(r)
-			if !m.obey(func() { f(b) }) {
+			if (m.refusePause && path == "actions/pause") || (m.refuseRamp && path == "performance/quick-ramping") || !m.obey(func() { f(b) }) {
 				w.WriteHeader(http.StatusUnprocessableEntity)
 				reply(w, object{"error": object{"message": "not now"}})
 				return
@@ -315,7 +327,13 @@ func (m *machine) braiins() http.Handler {
 			reply(w, true)
 		}))
 	}
-	put("actions/pause", func(object) { m.sleep() })
+	put("actions/pause", func(object) {
+		m.sleep()
+		if m.ramp != nil {
+			m.paused = m.ramp[1]
+		}
+	})
+	put("performance/quick-ramping", func(b object) { m.ramp = []int{int(b["up_s"].(float64)), int(b["down_s"].(float64))} })
 	put("actions/resume", func(object) { m.asleep = false })
 	put("performance/power-target", func(b object) { m.limit = int(b["watt"].(float64)) })
 	return mux

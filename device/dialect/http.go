@@ -60,11 +60,12 @@ type web struct {
 	user, password string
 	auth           auth
 
-	token atomic.Pointer[string]
+	token  atomic.Pointer[string]
+	logins chan struct{} // holds who logs in: firmware may keep one session alone
 }
 
 func newWeb(a device.Address, d *Dialect) *web {
-	w := &web{addr: a.Web(first(d.Ports.Web, 80)), scheme: "http", user: a.User, password: a.Password, auth: d.Auth}
+	w := &web{addr: a.Web(first(d.Ports.Web, 80)), scheme: "http", user: a.User, password: a.Password, auth: d.Auth, logins: make(chan struct{}, 1)}
 	if d.Ports.TLS {
 		w.scheme = "https"
 	}
@@ -163,9 +164,15 @@ func (w *web) header(token string) [2]string {
 	return [2]string{name, w.auth.Prefix + token}
 }
 
-// login gets a new token, unless somebody did since the failed one. It holds no
-// lock: a login that hangs must not hold up those who have a token.
+// login gets a new token, unless somebody did since the failed one. One that hangs
+// holds up those who need a token, within their own time, and nobody who has one.
 func (w *web) login(ctx context.Context, failed string) ([2]string, error) {
+	select {
+	case w.logins <- struct{}{}:
+		defer func() { <-w.logins }()
+	case <-ctx.Done():
+		return [2]string{}, ctx.Err()
+	}
 	if token := w.token.Load(); token != nil && w.auth.Prefix+*token != failed {
 		return w.header(*token), nil
 	}

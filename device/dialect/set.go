@@ -24,16 +24,25 @@ func (d *Driver) Set(ctx context.Context, mode string, p device.Prior) (sluice.O
 		return d.hook.Set(ctx, mode, p)
 	}
 	t := device.ParseTarget(mode)
-	var was prior
-	if len(p) > 0 {
-		if err := json.Unmarshal(p, &was); err != nil {
-			return sluice.Refused, &sluice.Error{
-				Kind: sluice.Invalid, Msg: "reading the prior state of " + d.addr.String(),
-				Cause: errors.Join(&device.RefusedError{Why: "the prior state cannot be read"}, err),
-			}
-		}
+	was, err := d.before(p)
+	if err != nil {
+		return sluice.Refused, err
 	}
 	return d.write(ctx, func(ctx context.Context) error { return d.apply(ctx, t, was) })
+}
+
+// before reads a prior state.
+func (d *Driver) before(p device.Prior) (was prior, err error) {
+	if len(p) == 0 {
+		return was, nil
+	}
+	if err := json.Unmarshal(p, &was); err != nil {
+		return was, &sluice.Error{
+			Kind: sluice.Invalid, Msg: "reading the prior state of " + d.addr.String(),
+			Cause: errors.Join(&device.RefusedError{Why: "the prior state cannot be read"}, err),
+		}
+	}
+	return was, nil
 }
 
 // Finish ends what the Go hook of the dialect has left open.
@@ -149,7 +158,7 @@ func (d *Driver) apply(ctx context.Context, t device.Target, was prior) error {
 	if t.Lane == device.LaneSleep {
 		return d.sleep(ctx)
 	}
-	root, err := d.ask(ctx, d.setNeeds(), 1, nil)
+	root, err := d.ask(ctx, d.setNeeds(len(was.Hurry) > 0), 1, nil)
 	if err != nil {
 		return err
 	}
@@ -234,10 +243,14 @@ func (d *Driver) sleep(ctx context.Context) error {
 	return err
 }
 
-// setNeeds are the requests that tell all that a Set may need to know.
-func (d *Driver) setNeeds() []string {
+// setNeeds are the requests that tell all that a Set may need to know; hurried says
+// whether a sleep that hurried may have changed a setting.
+func (d *Driver) setNeeds(hurried bool) []string {
 	out := d.d.stateNeeds()
-	for _, c := range d.d.Commands {
+	for name, c := range d.d.Commands {
+		if name == "hurry" || (name == "ease" && !hurried) {
+			continue
+		}
 		list := c.needs()
 		for _, l := range c.Lost {
 			list = append(list, needs(l.paths()...)...)
@@ -262,6 +275,13 @@ func (d *Driver) changes(ctx context.Context, t device.Target, was prior, e env)
 	}
 	if t.Lane != device.LaneWake && !can(t.Lane) {
 		return nil, d.no("this device has no " + t.Lane)
+	}
+	if len(was.Hurry) > 0 && can("ease") {
+		v, err := parse(was.Hurry)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, change{"ease", map[string]any{"kept": v}})
 	}
 	held := d.d.throttle(e)
 	profile, watts, percent := "", 0.0, 0
@@ -305,7 +325,8 @@ func (d *Driver) changes(ctx context.Context, t device.Target, was prior, e env)
 	}
 	// Firmware that does not tell its throttle may have one, which a profile that it has
 	// already would leave in place; asleep it has none.
-	whole := t.Lane == device.LaneWake || (t.Lane == device.LaneProfile && len(out) == 0)
+	same := !slices.ContainsFunc(out, func(c change) bool { return c.name == "profile" })
+	whole := t.Lane == device.LaneWake || (t.Lane == device.LaneProfile && same)
 	if whole && percent == 0 && len(m.Throttle) == 0 && !anyHolds(m.Sleeping, e) {
 		percent = 100
 	}
