@@ -83,6 +83,7 @@ type Service struct {
 	tasks     sync.WaitGroup
 	idle      *sync.Cond // signalled when a job leaves active; on mu
 	preparing map[string]bool
+	slimming  chan struct{} // a token while an ended job of an array is made slim
 }
 
 // entry is a job in memory.
@@ -133,6 +134,7 @@ func New(cfg Config) *Service {
 		blocked:   map[string]map[string]string{},
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
+		slimming:  make(chan struct{}, 1),
 	}
 	s.cfg.Hosts = slices.Clone(cfg.Hosts)
 	slices.SortFunc(s.cfg.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
