@@ -72,31 +72,45 @@ func (s *Service) dropShare(ids []string) {
 	_ = os.RemoveAll(filepath.Join(s.cfg.Dir, arraysDir, shareName(jobNumber(ids[0]), len(ids))))
 }
 
-// slim takes away what an ended job of an array has left unchanged of the files that
-// the array came with. Whoever is killed in the middle leaves the rest: it is of no use
-// and does no harm.
-func (s *Service) slim(id string) {
-	var j Job
+// slim takes away what ended jobs of arrays have left unchanged of the files that their
+// arrays came with, others are left alone. It is done beside everything else; what a
+// shutdown or a kill leaves undone, Recover begins again.
+func (s *Service) slim(ids ...string) {
+	var jobs []Job
 	s.mu.Lock()
-	if e := s.jobs[id]; e != nil {
-		j = e.Job
+	for _, id := range ids {
+		if e := s.jobs[id]; e != nil && !e.Job.Virtual && e.Job.Array != "" && e.Job.State.Ended() {
+			jobs = append(jobs, e.Job)
+		}
 	}
 	s.mu.Unlock()
-	if j.Virtual || j.Array == "" || !j.State.Ended() {
+	if len(jobs) == 0 {
 		return
 	}
 	s.spawn(func() {
-		select { // one at a time: a whole array may end at once
-		case s.slimming <- struct{}{}:
-			defer func() { <-s.slimming }()
-		case <-s.ctx.Done():
-			return
-		}
-		share, _, _, found := shareOf(s.cfg.Dir, j.ID)
-		for rank := 0; found && rank < max(1, j.Nodes); rank++ {
-			_ = removeAlike(s.ctx, share, filepath.Join(s.jobDir(j.ID), workOf(rank)))
+		for _, j := range jobs {
+			if !s.turn() {
+				return
+			}
+			share, _, _, found := shareOf(s.cfg.Dir, j.ID)
+			for rank := 0; found && rank < max(1, j.Nodes); rank++ {
+				_ = removeAlike(s.ctx, share, filepath.Join(s.jobDir(j.ID), workOf(rank)))
+			}
+			<-s.copying
 		}
 	})
+}
+
+// turn waits for the right to copy files at a start, or to take copies away: one at a
+// time and in the order in which they ask, so that a whole array that ends at once is
+// slim before the next copies are made. False where the service closes.
+func (s *Service) turn() bool {
+	select {
+	case s.copying <- struct{}{}:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
 }
 
 // removeAlike removes the regular files below dir that are the same below model, by

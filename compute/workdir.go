@@ -126,6 +126,10 @@ func (s *Service) prepareNode(id, from, work string) error {
 	if _, err := os.Stat(to); err == nil {
 		return nil // it has run before
 	}
+	if !s.turn() {
+		return s.ctx.Err()
+	}
+	defer func() { <-s.copying }()
 	tmp := filepath.Join(s.jobDir(id), ".new-"+work)
 	_ = os.RemoveAll(tmp) // of a process that was killed
 	if err := os.Mkdir(tmp, 0o700); err != nil {

@@ -177,7 +177,7 @@ func (p *parts) addHosts(c *config.Config) error {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
-		local.Region, local.Labels = h.Region, labelsOf(h)
+		local.Region, local.Labels, local.DiskGB = h.Region, labelsOf(h), h.Disk
 		p.addToClass(h, local, "this machine")
 	}
 	real, err := process.New(executor)
