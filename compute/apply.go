@@ -245,5 +245,6 @@ func (s *Service) Cancel(ctx context.Context, now time.Time, id string) (Job, er
 	if failed != nil {
 		return Job{}, failed
 	}
+	s.slim(id)
 	return s.Job(id)
 }

@@ -51,7 +51,7 @@ type mostFree struct{ units, taken int }
 // floor returns what is free now. Callers hold mu.
 func (s *Service) floor() *floor { return &floor{s: s, look: s.look(), classes: map[string]*hall{}} }
 
-// unlimited stands for what a host does not say of its CPUs or memory.
+// unlimited stands for what a host does not say of its CPUs, memory or disk.
 const unlimited = 1 << 40
 
 // of returns the hosts of a class and what is free of them. A unit is a GPU, or a
@@ -68,12 +68,15 @@ func (f *floor) of(class string) *hall {
 		if h.Class != class {
 			continue
 		}
-		p := placement.Host{Name: h.Name, CPUMilli: unlimited, MemMiB: unlimited, GPUs: slices.Repeat([]int{placement.Whole}, h.Units)}
+		p := placement.Host{Name: h.Name, CPUMilli: unlimited, MemMiB: unlimited, DiskMiB: unlimited, GPUs: slices.Repeat([]int{placement.Whole}, h.Units)}
 		if h.CPUs > 0 {
 			p.CPUMilli = int64(h.CPUs) * 1000
 		}
 		if h.MemoryGB > 0 {
 			p.MemMiB = int64(h.MemoryGB * 1024)
+		}
+		if h.DiskGB = f.s.diskOf(h); h.DiskGB > 0 {
+			p.DiskMiB = int64(h.DiskGB * 1024)
 		}
 		at[h.Name] = len(free)
 		x.hosts, free = append(x.hosts, h), append(free, p)
@@ -84,6 +87,7 @@ func (f *floor) of(class string) *hall {
 				d := demand(e.Task.Resources, e.Nodes[i].Units)
 				free[h].CPUMilli -= d.CPUMilli
 				free[h].MemMiB -= d.MemMiB
+				free[h].DiskMiB -= d.DiskMiB
 				for _, g := range e.held(i) {
 					if g < len(free[h].GPUs) {
 						free[h].GPUs[g] = 0
@@ -91,6 +95,9 @@ func (f *floor) of(class string) *hall {
 				}
 			}
 		}
+	}
+	for i := range free { // a disk that has less than was told keeps nobody off who asks for none
+		free[i].DiskMiB = max(0, free[i].DiskMiB)
 	}
 	x.cluster = placement.New(free, f.typical(class), placement.Sluice)
 	return x
@@ -145,7 +152,7 @@ func (e *entry) perNode() int { return e.Job.Units / max(1, e.Job.Nodes) }
 
 func demand(r Resources, units int) placement.Demand {
 	return placement.Demand{
-		CPUMilli: int64(r.CPUs * 1000), MemMiB: int64(r.MemoryGB * 1024), GPUs: units, GPUMilli: placement.Whole,
+		CPUMilli: int64(r.CPUs * 1000), MemMiB: int64(r.MemoryGB * 1024), DiskMiB: int64(r.DiskGB * 1024), GPUs: units, GPUMilli: placement.Whole,
 	}
 }
 
@@ -248,11 +255,27 @@ func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
 		what = fmt.Sprintf("%d nodes of %d units, %d have a place", nodes, e.perNode(), found)
 	}
 	why := ""
+	if asks, has := e.Task.Resources.DiskGB, x.freeDisk(mask, e.perNode()); asks > 0 && has < asks {
+		why = fmt.Sprintf("; it asks for %g GB of disk, the most that is free where it would have its units is %.4g GB", asks, has)
+	}
 	if r := x.refused[mask]; len(r) > 0 {
-		why = "; " + reasons(r)
+		why += "; " + reasons(r)
 	}
 	return sluice.Errorf(sluice.Conflict, "it waits until a job there ends",
 		"no host of class %s has room for %s (the most that is free on one is %d%s)", cmp.Or(e.Job.Class, "?"), what, most, why)
+}
+
+// freeDisk is the most disk, in GB, that is free on one host of those that may take the
+// job and have units for it.
+func (x *hall) freeDisk(mask string, units int) float64 {
+	most := int64(0)
+	for i := range x.hosts {
+		h := x.cluster.Host(i)
+		if x.refused[mask][x.hosts[i].Name] == "" && h.Whole() >= units {
+			most = max(most, h.DiskMiB)
+		}
+	}
+	return float64(most) / 1024
 }
 
 // free is the most that is free on one host of those that may take the job.
@@ -265,13 +288,7 @@ func (x *hall) free(mask string) int {
 		if x.refused[mask][x.hosts[i].Name] != "" {
 			continue
 		}
-		n := 0
-		for _, g := range x.cluster.Host(i).GPUs {
-			if g == placement.Whole {
-				n++
-			}
-		}
-		most = max(most, n)
+		most = max(most, x.cluster.Host(i).Whole())
 	}
 	x.most[mask] = mostFree{most, x.taken}
 	return most

@@ -45,7 +45,7 @@ type Host struct {
 	Real     bool         // false: a virtual host, in site time
 
 	Address    string               // where the nodes of a gang reach it; "" for this machine
-	DiskGB     float64              // for jobs; 0: not limited
+	DiskGB     float64              // for jobs; 0: what Recover measures or SetDisk says, not limited where neither does
 	Region     string               // jurisdiction and place, e.g. DE-HE; "" where the site names none
 	Labels     map[string]string    // attested by the operator: certification, network, …
 	Isolations []Isolation          // that its executor can give; empty: IsolationNone alone

@@ -224,11 +224,17 @@ func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, e
 			refused[h.Name] = why
 			continue
 		}
+		s.mu.Lock()
+		h.DiskGB = s.diskOf(h)
+		s.mu.Unlock()
 		seen, virtual = true, !h.Real
 		most = max(most, h.Units)
 		held += holdsNodes(h, c.Resources, c.UnitsPerNode)
 	}
-	what := cmp.Or(c.Resources.Accelerator, c.Class)
+	what, disk := cmp.Or(c.Resources.Accelerator, c.Class), ""
+	if c.Resources.DiskGB > 0 {
+		disk = fmt.Sprintf(" and %g GB of disk", c.Resources.DiskGB)
+	}
 	switch {
 	case held >= nodes:
 		return virtual, nil
@@ -239,8 +245,8 @@ func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, e
 		return false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes", "the hosts of class %s can hold %d of its %d nodes at once", c.Class, held, nodes)
 	}
 	return false, sluice.Errorf(sluice.Invalid, "ask for less for each node, or for more nodes",
-		"no host here has %s for this task: it asks for %d units, %g CPUs and %g GB, the largest host has %d units",
-		what, c.UnitsPerNode, c.Resources.CPUs, c.Resources.MemoryGB, most)
+		"no host here has %s for this task: it asks for %d units, %g CPUs and %g GB%s, the largest host has %d units",
+		what, c.UnitsPerNode, c.Resources.CPUs, c.Resources.MemoryGB, disk, most)
 }
 
 // holdsNodes is how many nodes an empty host could run.

@@ -28,6 +28,8 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("recover jobs: %w", err)
 	}
 	var again []*entry
+	var over []string
+	s.measureDisk(recs)
 	s.mu.Lock()
 	if s.ready {
 		s.mu.Unlock()
@@ -36,7 +38,9 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 	for _, r := range recs {
 		e := &entry{Record: r, number: jobNumber(r.Job.ID), live: make([]Usage, len(r.Nodes)), stopping: make([]bool, len(r.Nodes))}
 		s.add(e)
-		if !r.Job.State.Ended() {
+		if r.Job.State.Ended() {
+			over = append(over, r.Job.ID)
+		} else {
 			s.open[r.Job.ID] = e
 		}
 		if e.owes() {
@@ -70,6 +74,7 @@ func (s *Service) Recover(ctx context.Context, now time.Time) error {
 		return err
 	}
 	s.launch(ctx, again)
+	s.slim(over...)
 	return nil
 }
 

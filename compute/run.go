@@ -177,6 +177,7 @@ func (s *Service) ended(e *entry, run string, x Exit, neverRan bool) {
 	if wind {
 		s.stop(e)
 	}
+	s.slim(e.Job.ID)
 }
 
 // conclude moves a job on when nothing of its run is left. x is the end of its

@@ -71,6 +71,7 @@ type Service struct {
 	keys       map[string]string            // tenant + idempotency key → job
 	dirty      map[string]bool              // changed, not stored yet
 	blocked    map[string]map[string]string // host → by whom → why no job may start there
+	disks      map[string]float64           // GB of hosts whose configuration does not say
 	last       int                          // number of the newest job
 	ready      bool                         // Recover has run
 	closing    bool
@@ -84,6 +85,7 @@ type Service struct {
 	tasks     sync.WaitGroup
 	idle      *sync.Cond // signalled when a job leaves active; on mu
 	preparing map[string]bool
+	copying   chan struct{} // a token while files are copied at a start, or copies taken away
 }
 
 // entry is a job in memory.
@@ -132,8 +134,10 @@ func New(cfg Config) *Service {
 		keys:      map[string]string{},
 		dirty:     map[string]bool{},
 		blocked:   map[string]map[string]string{},
+		disks:     map[string]float64{},
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
+		copying:   make(chan struct{}, 1),
 	}
 	s.cfg.Hosts = slices.Clone(cfg.Hosts)
 	slices.SortFunc(s.cfg.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,12 @@ const (
 	// Deletion takes the names away. Blocks of a disk, snapshots of a file system
 	// and copies made by others may keep the bytes until they are written over.
 	Deletion = "deletion"
+	// Kept is not wiped yet: what an array came with goes with the last of its jobs.
+	Kept = "kept until the last job of the array is wiped"
 )
+
+// sharedFiles are what an array came with, which is stored once for all its jobs.
+const sharedFiles = "files that its array came with"
 
 // Wipe is the record of the wiping of an ended job's data. It is stored before
 // anything is wiped and again when all is.
@@ -39,7 +45,7 @@ type Wipe struct {
 // Wiped is one part of a job's data and how it is wiped.
 type Wiped struct {
 	What  string `json:"what"`
-	How   string `json:"how"` // CryptoErase or Deletion
+	How   string `json:"how"` // CryptoErase, Deletion or Kept
 	Files int    `json:"files,omitempty"`
 	Bytes int64  `json:"bytes,omitempty"`
 }
@@ -148,22 +154,16 @@ func (w *Wiper) left(ctx context.Context, j Job) ([]Wiped, error) {
 	if w.cfg.Vault != nil && j.Task != nil && len(j.Task.SecretNames) > 0 {
 		parts = append(parts, Wiped{What: "secrets", How: CryptoErase})
 	}
-	p := Wiped{What: "working folder, checkpoints and logs", How: Deletion}
-	err := filepath.WalkDir(w.folder(j.ID), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // what cannot be counted is deleted all the same
+	for _, p := range w.folders(j.ID) {
+		if _, err := os.Lstat(p.path); err != nil {
+			continue
 		}
-		p.Files++
-		if info, err := d.Info(); err == nil {
-			p.Bytes += info.Size()
+		if p.How == Deletion {
+			if err := p.count(ctx); err != nil {
+				return nil, err
+			}
 		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Lstat(w.folder(j.ID)); err == nil {
-		parts = append(parts, p)
+		parts = append(parts, p.Wiped)
 	}
 	for _, e := range w.cfg.Also {
 		more, err := e.Left(ctx, j)
@@ -175,7 +175,38 @@ func (w *Wiper) left(ctx context.Context, j Job) ([]Wiped, error) {
 	return parts, nil
 }
 
-func (w *Wiper) folder(job string) string { return filepath.Join(w.cfg.Dir, "jobs", job) }
+// wiping is a part of a job's data that is a folder.
+type wiping struct {
+	Wiped
+	path string
+}
+
+// folders are those of a job. What its array shares is kept for the others of the array
+// and goes with the last of them.
+func (w *Wiper) folders(job string) []wiping {
+	out := []wiping{{Wiped{What: "working folder, checkpoints and logs", How: Deletion}, filepath.Join(w.cfg.Dir, "jobs", job)}}
+	if share, first, count, found := shareOf(w.cfg.Dir, job); found {
+		how := Deletion
+		if needsShare(w.cfg.Dir, job, first, count) {
+			how = Kept
+		}
+		out = append(out, wiping{Wiped{What: sharedFiles, How: how}, share})
+	}
+	return out
+}
+
+func (p *wiping) count(ctx context.Context) error {
+	return filepath.WalkDir(p.path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // what cannot be counted is deleted all the same
+		}
+		p.Files++
+		if info, err := d.Info(); err == nil {
+			p.Bytes += info.Size()
+		}
+		return ctx.Err()
+	})
+}
 
 // finish does what the record says and marks it as done. Every step may be done
 // twice.
@@ -186,6 +217,14 @@ func (w *Wiper) finish(ctx context.Context, r Wipe) (Wipe, error) {
 	} else {
 		now := w.cfg.Now().UTC()
 		r.DoneAt, r.Failed = &now, ""
+		if _, _, _, found := shareOf(w.cfg.Dir, r.Job); !found {
+			// Between the record and this the other jobs of the array were wiped.
+			for i := range r.Parts {
+				if r.Parts[i].How == Kept {
+					r.Parts[i].How = Deletion
+				}
+			}
+		}
 	}
 	if serr := w.cfg.Store.PutWipe(ctx, r); serr != nil {
 		err = errors.Join(err, serr)
@@ -213,7 +252,19 @@ func (w *Wiper) erase(ctx context.Context, job string) error {
 			return err
 		}
 	}
-	dir := w.folder(job)
+	// The job's own folder goes last: as long as it is there, the array's are.
+	for _, p := range slices.Backward(w.folders(job)) {
+		if p.How != Deletion {
+			continue
+		}
+		if err := remove(p.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func remove(dir string) error {
 	if os.RemoveAll(dir) != nil {
 		// A job may have taken the permission to write off its own folders.
 		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, _ error) error {

@@ -34,13 +34,21 @@ func (s *Service) furnish(ctx context.Context, r SubmitRequest, virtual bool, id
 	if err := s.makeVolumes(r.Tenant, r.Task); err != nil {
 		return err
 	}
-	for i, id := range ids {
-		err := s.prepare(id, r)
+	from := r.WorkdirPath
+	if r.shares(len(ids)) {
+		if err := s.makeShare(r, ids); err != nil {
+			s.unfurnish(ctx, virtual, ids)
+			return err
+		}
+		from = "" // each job gets its copy when it starts
+	}
+	for _, id := range ids {
+		err := s.prepare(id, from, !r.shares(len(ids)))
 		if err == nil && len(r.Task.Secrets) > 0 {
 			err = s.cfg.Vault.Seal(ctx, id, r.Task.Secrets)
 		}
 		if err != nil {
-			s.unfurnish(ctx, virtual, ids[:i+1])
+			s.unfurnish(ctx, virtual, ids)
 			return err
 		}
 	}
@@ -54,6 +62,7 @@ func (s *Service) unfurnish(ctx context.Context, virtual bool, ids []string) {
 	if virtual {
 		return
 	}
+	s.dropShare(ids)
 	for _, id := range ids {
 		_ = os.RemoveAll(s.jobDir(id))
 		if s.cfg.Vault != nil {
@@ -62,19 +71,21 @@ func (s *Service) unfurnish(ctx context.Context, virtual bool, ids []string) {
 	}
 }
 
-// prepare makes the job's own folder and copies the client's into it, so that a
-// job never writes to its client's files.
-func (s *Service) prepare(id string, r SubmitRequest) error {
+// prepare makes the job's own folder and copies the client's into it, so that a job
+// never writes to its client's files. Where work is false the working folder is made
+// when the job starts.
+func (s *Service) prepare(id, from string, work bool) error {
 	dir := s.jobDir(id)
 	for _, d := range []string{"work", "checkpoint", "runs"} {
+		if d == "work" && !work {
+			continue
+		}
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return fmt.Errorf("make the job's folder: %w", err)
 		}
 	}
-	if r.WorkdirPath != "" {
-		if err := copyTree(r.WorkdirPath, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir); err != nil {
-			return err
-		}
+	if from != "" {
+		return copyTree(from, filepath.Join(dir, "work"), s.cfg.Dir, MaxWorkdir)
 	}
 	return nil
 }
@@ -87,29 +98,44 @@ func workOf(rank int) string {
 	return "work-" + strconv.Itoa(rank)
 }
 
-// prepareNodes makes the working folders of all nodes, before the first of them
-// begins to write to its own.
+// prepareNodes makes the working folders that are not there yet, of all nodes, before
+// the first of them begins to write to its own: those of an array's job with what the
+// array came with, those of other nodes with what the first has.
 func (s *Service) prepareNodes(r Record) error {
-	for rank := 1; rank < len(r.Nodes) && !r.Job.Virtual; rank++ {
-		if err := s.prepareNode(r.Job.ID, workOf(rank)); err != nil {
+	if r.Job.Virtual {
+		return nil
+	}
+	from, first := filepath.Join(s.jobDir(r.Job.ID), workOf(0)), 1
+	if r.Job.Array != "" {
+		if share, _, _, found := shareOf(s.cfg.Dir, r.Job.ID); found {
+			from, first = share, 0
+		}
+	}
+	for rank := first; rank < len(r.Nodes); rank++ {
+		if err := s.prepareNode(r.Job.ID, from, workOf(rank)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// prepareNode makes the working folder of a node beside the first, with what the
-// job came with: on one host the nodes are not to write to each other's files.
-func (s *Service) prepareNode(id, work string) error {
+// prepareNode makes the working folder of a node with a copy of what is in from: on one
+// host the nodes are not to write to each other's files.
+func (s *Service) prepareNode(id, from, work string) error {
 	to := filepath.Join(s.jobDir(id), work)
 	if _, err := os.Stat(to); err == nil {
 		return nil // it has run before
 	}
-	tmp, err := os.MkdirTemp(s.jobDir(id), work+"-")
-	if err != nil {
+	if !s.turn() {
+		return s.ctx.Err()
+	}
+	defer func() { <-s.copying }()
+	tmp := filepath.Join(s.jobDir(id), ".new-"+work)
+	_ = os.RemoveAll(tmp) // of a process that was killed
+	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return fmt.Errorf("make the folder of a node: %w", err)
 	}
-	if err := copyTree(filepath.Join(s.jobDir(id), "work"), tmp, s.cfg.Dir, MaxWorkdir); err != nil {
+	if err := copyTree(from, tmp, s.cfg.Dir, MaxWorkdir); err != nil {
 		_ = os.RemoveAll(tmp)
 		return err
 	}

@@ -135,6 +135,7 @@ type Host struct {
 	GPU       string  `yaml:"gpu"`       // virtual, agent: the model; its slots are GPUs then
 	Slots     int     `yaml:"slots"`     // CPU slots, or GPUs of a host with a model; 0: the number of CPUs
 	Memory    float64 `yaml:"memory_gb"` // for jobs; 0: what the machine has
+	Disk      float64 `yaml:"disk_gb"`   // for jobs; 0: what is free at the start
 	IdlePower Power   `yaml:"idle_power"`
 	SlotPower Power   `yaml:"slot_power"` // more for each slot in use
 	Rate      float64 `yaml:"usd_per_slot_hour"`

@@ -183,6 +183,7 @@ var fields = map[string]field{
 	"Host.gpu":                    {doc: "virtual, agent: the model of its GPUs."},
 	"Host.slots":                  {doc: "CPU slots for jobs, or GPUs of a virtual host; 0 means the number of CPUs.", def: "0", between: []float64{0, 4096}},
 	"Host.memory_gb":              {doc: "Memory for jobs in GB; 0 means what the machine has.", def: "0", between: []float64{0, 1e6}},
+	"Host.disk_gb":                {doc: "Disk for jobs in GB, of which what running jobs have asked for (`disk_size`) is not free; 0 means what is free when sluice starts, or on another machine its agent.", def: "0", between: []float64{0, 1e7}},
 	"Host.idle_power":             {doc: "Its power without a job.", def: "0W"},
 	"Host.slot_power":             {doc: "The power that each slot in use adds.", def: "0W"},
 	"Host.address":                {doc: "agent: the address at which other nodes of a gang reach it."},

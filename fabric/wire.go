@@ -24,7 +24,8 @@ const (
 )
 
 // Facts are what a host tells of itself when it joins. Where they decide where a
-// job may go, the operator's configuration counts and not these.
+// job may go, the operator's configuration counts and not these; but the disk counts
+// where the configuration says nothing of it.
 type Facts struct {
 	Name        string              `json:"name"`
 	Address     string              `json:"address,omitempty"`

@@ -80,11 +80,14 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 	}
 	p.alongside = append(p.alongside, func(ctx context.Context, r *running) {
 		j.tellPower(ctx, r, c.Site.Overhead, controlled(c.Site))
+	}, func(ctx context.Context, r *running) {
+		every(ctx, 5*time.Second, func() { tellDisks(r.jobs, j.hub.Hosts()) })
 	})
 	before, attach := p.close, p.attach
 	p.close = func() { j.exec.Close(); j.hub.Close(); before() }
 	p.attach = func(r *running) error {
 		j.follow(r.jobs)
+		tellDisks(r.jobs, j.hub.Hosts())
 		if attach != nil {
 			return attach(r)
 		}
@@ -105,7 +108,7 @@ func (p *parts) hostDesk() server.Hosts {
 // addAgent makes a host of one that an agent runs.
 func (p *parts) addAgent(h config.Host) {
 	x := compute.Host{
-		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, GPUModel: h.GPU,
+		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, DiskGB: h.Disk, GPUModel: h.GPU,
 		IdleW: sluice.Watts(h.IdlePower), UnitW: sluice.Watts(h.SlotPower), Real: true, Remote: true,
 		Address: h.Address, Region: h.Region, Labels: labelsOf(h),
 	}
@@ -201,6 +204,15 @@ func (j *joined) follow(jobs *compute.Service) {
 	}
 	for host, why := range j.unfit {
 		_ = jobs.Block(host, compute.BlockedByGPU, why)
+	}
+}
+
+// tellDisks tells the jobs how much disk the hosts say that they have.
+func tellDisks(jobs *compute.Service, hosts []fabric.HostStatus) {
+	for _, h := range hosts {
+		if h.Facts != nil && h.Facts.DiskBytes > 0 {
+			jobs.SetDisk(h.Name, float64(h.Facts.DiskBytes)/(1<<30))
+		}
 	}
 }
 

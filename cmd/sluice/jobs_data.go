@@ -204,6 +204,9 @@ func wipeText(w compute.Wipe) string {
 	var parts []string
 	for _, p := range w.Parts {
 		t := p.What + " by " + p.How
+		if p.How == compute.Kept {
+			t = p.What + " " + p.How
+		}
 		if p.Files > 0 {
 			t += fmt.Sprintf(" (%s, %s MB)", count(p.Files, "file"), figure(float64(p.Bytes)/1e6, 1))
 		}

@@ -181,7 +181,7 @@ func (p *parts) addHosts(c *config.Config) error {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 		}
-		local.Region, local.Labels = h.Region, labelsOf(h)
+		local.Region, local.Labels, local.DiskGB = h.Region, labelsOf(h), h.Disk
 		p.addToClass(h, local, "this machine")
 		sources := []agent.Source{}
 		if found != nil {

@@ -65,6 +65,7 @@ func (c *Cluster) consider(i int, d Demand) candidate {
 	x.fits = true
 	h.CPUMilli -= d.CPUMilli
 	h.MemMiB -= d.MemMiB
+	h.DiskMiB -= d.DiskMiB
 	switch d.GPUs {
 	case 1:
 		// Of GPUs that have the same free one stands for all.
@@ -93,6 +94,7 @@ func (c *Cluster) consider(i int, d Demand) candidate {
 	}
 	h.CPUMilli += d.CPUMilli
 	h.MemMiB += d.MemMiB
+	h.DiskMiB += d.DiskMiB
 	return x
 }
 

@@ -24,26 +24,37 @@ const Whole = 1000
 // Demand is what one piece of work asks of one host. A share of a GPU cannot be split
 // over several; of several GPUs each is whole.
 type Demand struct {
-	CPUMilli, MemMiB int64
-	GPUs             int    // 0, 1, or several whole ones
-	GPUMilli         int    // of one GPU where GPUs is 1, at most Whole; Whole where it is more
-	Models           string // that will do, separated by |; empty: any
-	Among            int    // hosts that will do, as Cluster.Among numbered them; 0: any
+	CPUMilli, MemMiB, DiskMiB int64
+
+	GPUs     int    // 0, 1, or several whole ones
+	GPUMilli int    // of one GPU where GPUs is 1, at most Whole; Whole where it is more
+	Models   string // that will do, separated by |; empty: any
+	Among    int    // hosts that will do, as Cluster.Among numbered them; 0: any
 }
 
 // GPUShare returns what the demand takes of GPUs, in thousandths.
 func (d Demand) GPUShare() int { return d.GPUs * d.GPUMilli }
 
 func (d Demand) valid() bool {
-	return d.Among >= 0 && d.CPUMilli >= 0 && d.MemMiB >= 0 && d.GPUs >= 0 &&
+	return d.Among >= 0 && d.CPUMilli >= 0 && d.MemMiB >= 0 && d.DiskMiB >= 0 && d.GPUs >= 0 &&
 		(d.GPUs == 0 || d.GPUMilli > 0 && d.GPUMilli <= Whole && (d.GPUs == 1 || d.GPUMilli == Whole))
 }
 
 // Host is what a host has free.
 type Host struct {
-	Name, Model      string
-	CPUMilli, MemMiB int64
-	GPUs             []int // free of each, in thousandths
+	Name, Model               string
+	CPUMilli, MemMiB, DiskMiB int64
+	GPUs                      []int // free of each, in thousandths
+}
+
+// Whole returns how many GPUs are free as a whole.
+func (h Host) Whole() (n int) {
+	for _, f := range h.GPUs {
+		if f == Whole {
+			n++
+		}
+	}
+	return n
 }
 
 // Typical is a demand and its weight among those that usually come.
@@ -117,7 +128,7 @@ func New(hosts []Host, usual []Typical, by Policy) *Cluster {
 	}
 	// In one order, so that sums are the same to the bit whatever order they came in.
 	slices.SortFunc(c.typical, func(a, b Typical) int {
-		return cmp.Or(cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.CPUMilli, b.CPUMilli), cmp.Compare(a.MemMiB, b.MemMiB),
+		return cmp.Or(cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.CPUMilli, b.CPUMilli), cmp.Compare(a.MemMiB, b.MemMiB), cmp.Compare(a.DiskMiB, b.DiskMiB),
 			cmp.Compare(a.GPUs, b.GPUs), cmp.Compare(a.GPUMilli, b.GPUMilli), cmp.Compare(a.Models, b.Models))
 	})
 	for i, h := range hosts {
@@ -165,6 +176,7 @@ func (c *Cluster) change(d Demand, at Place, sign int) {
 	h := &c.hosts[at.Host]
 	h.CPUMilli += int64(sign) * d.CPUMilli
 	h.MemMiB += int64(sign) * d.MemMiB
+	h.DiskMiB += int64(sign) * d.DiskMiB
 	for _, g := range at.GPUs {
 		h.GPUs[g] += sign * d.GPUMilli
 		c.free[at.Host] += sign * d.GPUMilli
@@ -190,7 +202,7 @@ func (d Demand) models(model string) bool {
 
 // fits says whether the host has room for the demand.
 func (h *Host) fits(d Demand) bool {
-	if h.CPUMilli < d.CPUMilli || h.MemMiB < d.MemMiB {
+	if h.CPUMilli < d.CPUMilli || h.MemMiB < d.MemMiB || h.DiskMiB < d.DiskMiB {
 		return false
 	}
 	if d.GPUs == 0 {
@@ -252,6 +264,9 @@ func (h *Host) times(d Demand, slots int) int {
 	}
 	if d.MemMiB > 0 {
 		n = min(n, h.MemMiB/d.MemMiB)
+	}
+	if d.DiskMiB > 0 {
+		n = min(n, h.DiskMiB/d.DiskMiB)
 	}
 	return int(n)
 }

@@ -12,8 +12,9 @@ import (
 func drawDemand(t *rapid.T, name string) Demand {
 	d := Demand{
 		CPUMilli: int64(rapid.IntRange(0, 16).Draw(t, name+" cpu")) * 1000, MemMiB: int64(rapid.IntRange(0, 8).Draw(t, name+" memory")) * 4096,
-		GPUs:   rapid.SampledFrom([]int{0, 1, 1, 1, 2, 4}).Draw(t, name+" gpus"),
-		Models: rapid.SampledFrom([]string{"", "", "A", "B", "A|B"}).Draw(t, name+" models"),
+		DiskMiB: int64(rapid.IntRange(0, 3).Draw(t, name+" disk")) * 100_000,
+		GPUs:    rapid.SampledFrom([]int{0, 1, 1, 1, 2, 4}).Draw(t, name+" gpus"),
+		Models:  rapid.SampledFrom([]string{"", "", "A", "B", "A|B"}).Draw(t, name+" models"),
 	}
 	switch d.GPUs {
 	case 0:
@@ -31,7 +32,7 @@ func drawHosts(t *rapid.T) []Host {
 	for range rapid.IntRange(0, 6).Draw(t, "hosts") {
 		out = append(out, Host{
 			Model: rapid.SampledFrom([]string{"A", "B", ""}).Draw(t, "model"), CPUMilli: int64(rapid.IntRange(0, 40).Draw(t, "cpus")) * 1000,
-			MemMiB: int64(rapid.IntRange(0, 30).Draw(t, "memory")) * 4096, GPUs: slices.Repeat([]int{Whole}, rapid.IntRange(0, 8).Draw(t, "gpus")),
+			MemMiB: int64(rapid.IntRange(0, 30).Draw(t, "memory")) * 4096, DiskMiB: int64(rapid.IntRange(0, 9).Draw(t, "disk")) * 100_000, GPUs: slices.Repeat([]int{Whole}, rapid.IntRange(0, 8).Draw(t, "gpus")),
 		})
 	}
 	return out
@@ -83,6 +84,7 @@ func TestNothingIsGivenTwice(t *testing.T) {
 			h := &want[x.at.Host]
 			h.CPUMilli -= x.d.CPUMilli
 			h.MemMiB -= x.d.MemMiB
+			h.DiskMiB -= x.d.DiskMiB
 			for _, g := range x.at.GPUs {
 				h.GPUs[g] -= x.d.GPUMilli
 			}
@@ -90,7 +92,7 @@ func TestNothingIsGivenTwice(t *testing.T) {
 		free := 0
 		for i, h := range want {
 			got := c.Host(i)
-			if got.CPUMilli != h.CPUMilli || got.MemMiB != h.MemMiB || !slices.Equal(got.GPUs, h.GPUs) || h.CPUMilli < 0 || h.MemMiB < 0 || slices.ContainsFunc(h.GPUs, func(f int) bool { return f < 0 || f > Whole }) {
+			if got.CPUMilli != h.CPUMilli || got.MemMiB != h.MemMiB || got.DiskMiB != h.DiskMiB || !slices.Equal(got.GPUs, h.GPUs) || h.CPUMilli < 0 || h.MemMiB < 0 || h.DiskMiB < 0 || slices.ContainsFunc(h.GPUs, func(f int) bool { return f < 0 || f > Whole }) {
 				t.Fatalf("host %d has %+v free, by what is held %+v", i, got, h)
 			}
 			if f := c.fragments(&got); math.Abs(f-c.now[i]) > 1e-9 {
@@ -129,7 +131,7 @@ func TestProcessorsStayWithGPUs(t *testing.T) {
 
 func TestWhatCannotBeIsRefused(t *testing.T) {
 	c := New([]Host{{CPUMilli: 1000, MemMiB: 1000, GPUs: []int{Whole, Whole}}}, nil, Sluice)
-	for _, d := range []Demand{{GPUs: 2, GPUMilli: 500}, {GPUs: 1}, {GPUs: 1, GPUMilli: 1001}, {GPUs: -1}, {CPUMilli: -1}, {GPUs: 3, GPUMilli: Whole}, {CPUMilli: 2000}} {
+	for _, d := range []Demand{{GPUs: 2, GPUMilli: 500}, {GPUs: 1}, {GPUs: 1, GPUMilli: 1001}, {GPUs: -1}, {CPUMilli: -1}, {GPUs: 3, GPUMilli: Whole}, {CPUMilli: 2000}, {DiskMiB: 1}, {DiskMiB: -1}} {
 		if at, ok := c.Find(d, nil); ok {
 			t.Errorf("%+v was placed at %+v", d, at)
 		}

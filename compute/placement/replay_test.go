@@ -115,7 +115,7 @@ func TestListsAreChecked(t *testing.T) {
 		}
 	}
 	d, err := ReadPods(write("pods.csv", "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np,1,2,1,460,A|B\nq,1,2,0,0,A\nr,1,2,4,1000,\n"))
-	if want := []Demand{{1, 2, 1, 460, "A|B", 0}, {1, 2, 0, 0, "", 0}, {1, 2, 4, 1000, "", 0}}; err != nil || fmt.Sprint(d) != fmt.Sprint(want) {
+	if want := []Demand{{1, 2, 0, 1, 460, "A|B", 0}, {1, 2, 0, 0, 0, "", 0}, {1, 2, 0, 4, 1000, "", 0}}; err != nil || fmt.Sprint(d) != fmt.Sprint(want) {
 		t.Errorf("%v, %v", d, err)
 	}
 	head := "cpu_milli,memory_mib,num_gpu,gpu_milli\n"
