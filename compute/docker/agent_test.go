@@ -129,7 +129,7 @@ func TestAgent(t *testing.T) {
 	s.Env = append(s.Env, "SLUICE_CHECKPOINT_DIR="+s.CheckpointDir)
 	s.Secrets = []string{"TOKEN=of mine"}
 	s.Task.Setup = "echo setup >> setups"
-	s.Task.Run = "wget -q -O - -T 5 http://" + address + "; echo \"wget: $?\"" + `
+	s.Task.Run = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 " + strings.ReplaceAll(address, ":", " ") + "; echo \"status $?\"" + `
 printf %s "$TOKEN" > token
 trap 'echo saved > "$SLUICE_CHECKPOINT_DIR/last"; exit 0' TERM
 cat "$SLUICE_CHECKPOINT_DIR/last"; echo one > "$SLUICE_CHECKPOINT_DIR/first"
@@ -169,7 +169,7 @@ i=0; while :; do echo "line $i"; i=$((i+1)); sleep 0.02; done`
 	if saved("last") != "saved\n" || text(s, "token") != "of mine" {
 		t.Errorf("saved %q, its secret was %q", saved("last"), text(s, "token"))
 	}
-	if log := logOf(s); strings.Contains(log, "the host") || !strings.Contains(log, "wget: 1\n") {
+	if log := logOf(s); strings.Contains(log, "the host") || !strings.Contains(log, "\nstatus 1\n") {
 		t.Errorf("it reaches its host:\n%.500s", log)
 	}
 
@@ -178,7 +178,7 @@ i=0; while :; do echo "line $i"; i=$((i+1)); sleep 0.02; done`
 	if h, err = x.Start(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	if e, err = x.Wait(t.Context(), h); err != nil || e.Code != 3 || e.Stopped || !strings.HasSuffix(logOf(s), "saved\nsetup\n") {
+	if e, err = x.Wait(t.Context(), h); err != nil || e.Code != 3 || e.Stopped || !strings.Contains(logOf(s), "\nsaved\nsetup\n[sluice]") {
 		t.Errorf("exit %+v, %v\n%s", e, err, logOf(s))
 	}
 	names, err := p.containers()
