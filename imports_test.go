@@ -71,7 +71,7 @@ var outside = map[string][]string{
 	"cmd/sluice":        {"github.com/spf13/cobra", "github.com/goccy/go-yaml", "github.com/mattn/go-isatty", "github.com/google/uuid", "github.com/prometheus/client_golang"},
 	"compute":           {"golang.org/x/sys"},
 	"compute/jobfile":   {"github.com/goccy/go-yaml"},
-	"compute/docker":    {"github.com/moby/moby", "github.com/containerd/errdefs", "github.com/goccy/go-yaml", "golang.org/x/sys"},
+	"compute/docker":    {"github.com/moby/moby", "github.com/containerd/errdefs", "github.com/goccy/go-yaml", "github.com/google/nftables", "golang.org/x/sys"},
 	"compute/process":   {"golang.org/x/sys"},
 	"config":            {"github.com/goccy/go-yaml"},
 	"compute/agent":     {"golang.org/x/sys"},

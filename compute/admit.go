@@ -76,10 +76,10 @@ func affordable(t *Task, choices []Choice) ([]Choice, error) {
 }
 
 // egress is what a job may reach.
-func (s *Service) egress(j Job) Egress {
+func (s *Service) egress(j Job) (Egress, []string) {
 	if j.Isolation == IsolationNone || j.Isolation == "" {
-		return EgressHost
+		return EgressHost, nil
 	}
 	t, _ := s.tenant(j.Tenant)
-	return cmp.Or(t.Egress, EgressOpen)
+	return t.Reaches(), t.EgressAllow
 }

@@ -40,6 +40,7 @@ type RunSpec struct {
 	Isolation     Isolation     // what stands between it and the host
 	Image         string        // container image; empty: the host's default
 	Egress        Egress        // what it may reach
+	EgressAllow   []string      // besides that; each is a Reach
 	Interrupt     Interrupt     // how Stop asks it to end
 	Remaining     time.Duration // virtual jobs: running time still needed
 }
@@ -70,16 +71,6 @@ func (i Isolation) AtLeast(want Isolation) bool {
 	all := Isolations()
 	return want == "" || slices.Index(all, i) >= slices.Index(all, want) && slices.Contains(all, i)
 }
-
-// Egress is what a run may reach over the network.
-type Egress string
-
-// Egress policies. A gang's nodes reach each other under all but EgressNone.
-const (
-	EgressNone Egress = "none" // nothing but itself
-	EgressOpen Egress = "open" // the outside, never the host's loopback
-	EgressHost Egress = "host" // the host's own network: for trusted processes
-)
 
 // Exit is how a run ended.
 type Exit struct {

@@ -326,7 +326,8 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.Log = filepath.Join(dir, "log")
 	spec.SetupDone = filepath.Join(dir, done)
 	h := s.hosts[n.Host]
-	spec.Isolation, spec.Egress = j.Isolation, s.egress(j)
+	spec.Isolation = j.Isolation
+	spec.Egress, spec.EgressAllow = s.egress(j)
 	spec.Image = r.Task.Resources.Image
 	var err error
 	if spec.Mounts, err = s.mounts(r, spec.WorkDir); err != nil {

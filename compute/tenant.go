@@ -16,7 +16,9 @@ type Tenant struct {
 	Isolation Isolation         `json:"isolation,omitempty"` // at least this; "" is container, process where Trusted
 	Regions   []string          `json:"regions,omitempty"`   // one of these; empty: any
 	Labels    map[string]string `json:"labels,omitempty"`    // that every host must have
-	Egress    Egress            `json:"egress,omitempty"`    // "" is open
+	Egress    Egress            `json:"egress,omitempty"`    // "" is internet, open where Trusted
+	// EgressAllow is what its jobs may reach besides, where Egress is internet or none; each is a Reach.
+	EgressAllow []string `json:"egress_allow,omitempty"`
 
 	Weight      float64      `json:"weight,omitempty"`       // of its fair share; 0 counts as 1
 	MaxPriority int          `json:"max_priority,omitempty"` // that its jobs may ask for

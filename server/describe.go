@@ -170,7 +170,7 @@ var properties = map[string]string{
 	"Placement.asked": "What the job asked for", "Placement.isolation": "Least isolation", "Placement.regions": "One of these; absent: any", "Placement.labels": "That each host must have",
 	"Placement.hosts": "Chosen, by rank", "Placement.refused": "Host, or hosts, to why not",
 	"Tenant.trusted": "Its jobs may run as processes of a host", "Tenant.isolation": "Least isolation; absent: container, process where trusted",
-	"Tenant.regions": "Its jobs run in one of these; absent: anywhere", "Tenant.labels": "That every host must have", "Tenant.egress": "What its jobs may reach; absent: open",
+	"Tenant.regions": "Its jobs run in one of these; absent: anywhere", "Tenant.labels": "That every host must have", "Tenant.egress": "What its jobs may reach; absent: internet, open where trusted", "Tenant.egress_allow": "What its jobs may reach besides, as CIDR, CIDR:port or CIDR:port-port; absent: nothing",
 	"Tenant.weight": "Of its fair share; absent: 1", "Tenant.max_priority": "Highest priority that its jobs may ask for", "Tenant.max_units": "GPUs and CPU slots that it holds at once; absent: no limit",
 	"Tenant.max_queued": "Jobs that wait; absent: no limit", "Tenant.spend_limit_micro_usd": "In a calendar month (UTC), in millionths of a US dollar; absent: no limit",
 	"Tenant.version": "Of this policy, counted up by each change", "Tenant.created_at": "When it was taken on, wall time", "Tenant.disabled": "Its tokens open nothing, and none of its jobs starts",

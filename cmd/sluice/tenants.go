@@ -30,7 +30,7 @@ func tenantCmd() *cobra.Command {
 type policyFlags struct {
 	trusted                         bool
 	isolation, egress, spend        string
-	regions, labels                 []string
+	regions, labels, allow          []string
 	weight                          float64
 	maxPriority, maxUnits, maxQueue int
 }
@@ -39,7 +39,8 @@ func (p *policyFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&p.trusted, "trusted", false, "its jobs may run as processes of a host")
 	f.StringVar(&p.isolation, "isolation", "", "least isolation: process (trusted only), container or sandbox")
-	f.StringVar(&p.egress, "egress", "", "what its jobs may reach: none, open, or host (trusted only)")
+	f.StringVar(&p.egress, "egress", "", "what its jobs may reach: none, internet, open, or host (trusted only)")
+	f.StringSliceVar(&p.allow, "egress-allow", nil, "what its jobs may reach besides internet or none, `CIDR[:PORT[-PORT]]` (repeatable)")
 	f.StringSliceVar(&p.regions, "region", nil, "its jobs run in this region only (repeatable)")
 	f.StringArrayVar(&p.labels, "label", nil, "that every host must have, KEY=VALUE (repeatable)")
 	f.Float64Var(&p.weight, "weight", 0, "of its fair share")
@@ -63,6 +64,10 @@ func (p *policyFlags) change(cmd *cobra.Command) (tenant.Change, error) {
 	if given("egress") {
 		e := compute.Egress(p.egress)
 		c.Egress = &e
+	}
+	if given("egress-allow") {
+		allow := slices.DeleteFunc(p.allow, func(a string) bool { return a == "" })
+		c.EgressAllow = &allow
 	}
 	if given("region") {
 		regions := slices.DeleteFunc(p.regions, func(r string) bool { return r == "" })
@@ -275,7 +280,11 @@ func writeTenant(w io.Writer, t server.TenantInfo) error {
 	g.row("tenant", t.Name)
 	g.row("state", fmt.Sprintf("%s, version %d of its policy", tenantState(t.Tenant), t.Version))
 	g.row("isolation", string(t.Floor())+" at least")
-	g.row("egress", first(string(t.Egress), string(compute.EgressOpen)))
+	egress := string(t.Reaches())
+	if len(t.EgressAllow) > 0 {
+		egress += ", and " + strings.Join(t.EgressAllow, ", ")
+	}
+	g.row("egress", egress)
 	g.row("regions", orDash(strings.Join(t.Regions, ", ")))
 	var labels []string
 	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {

@@ -17,11 +17,21 @@ func check(spec compute.RunSpec) error {
 	case spec.Task == nil:
 		return sluice.Errorf(sluice.Invalid, "", "the run has no task")
 	case spec.Egress == compute.EgressHost:
-		return sluice.Errorf(sluice.Invalid, "ask for open, or for the isolation process", "a container does not get the host's own network")
-	case !slices.Contains([]compute.Egress{"", compute.EgressNone, compute.EgressOpen}, spec.Egress):
+		return sluice.Errorf(sluice.Invalid, "ask for internet or open, or for the isolation process", "a container does not get the host's own network")
+	case !slices.Contains([]compute.Egress{"", compute.EgressNone, compute.EgressInternet, compute.EgressOpen}, spec.Egress):
 		return sluice.Errorf(sluice.Invalid, "", "unknown egress policy %q", spec.Egress)
+	case spec.Egress == compute.EgressOpen && len(spec.EgressAllow) > 0:
+		return sluice.Errorf(sluice.Invalid, "", "the egress open has nothing to allow besides")
+	case spec.Isolation == compute.IsolationSandbox && filtered(spec):
+		// Its packets come from a network stack of its own, past the host's filters.
+		return sluice.Errorf(sluice.Invalid, "set the tenant's egress to none without egress_allow, or ask for the isolation container", "the network of a sandbox cannot be filtered")
 	case !slices.Contains(append(compute.Isolations(), ""), spec.Isolation):
 		return sluice.Errorf(sluice.Invalid, "", "unknown isolation %q", spec.Isolation)
+	}
+	for _, s := range spec.EgressAllow {
+		if _, err := compute.ParseReach(s); err != nil {
+			return err
+		}
 	}
 	if _, err := signalName(spec.Interrupt.Signal); err != nil {
 		return err

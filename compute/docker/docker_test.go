@@ -27,6 +27,18 @@ func TestMain(m *testing.M) {
 		serveGPUs(os.Args[2])
 		os.Exit(1)
 	}
+	if len(os.Args) == 4 && os.Args[1] == "agent" {
+		os.Exit(agentProcess(os.Args[2]))
+	}
+	if len(os.Args) == 4 && os.Args[1] == "guard" {
+		os.Exit(guardProcess(os.Args[2], os.Args[3]))
+	}
+	if len(os.Args) == 4 && os.Args[1] == "outside" {
+		if err := outside(); err != nil {
+			fmt.Fprintln(os.Stderr, "outside:", err)
+		}
+		os.Exit(1)
+	}
 	code := m.Run()
 	gputest.Clean()
 	if left := closeServices(); len(left) > 0 {

@@ -163,17 +163,18 @@ func (e *engine) can(i compute.Isolation, cfg Config) error {
 
 // state is what the engine knows of a container.
 type state struct {
-	found    bool
-	created  bool // and never started
-	running  bool
-	pid      int // of its first process on this machine; 0: not running
-	code     int
-	oom      bool
-	started  time.Time
-	finished time.Time
-	logPath  string
-	runtime  string
-	ending   bool // its end is under way: how it ends is not known yet
+	found      bool
+	created    bool // and never started
+	running    bool
+	pid        int // of its first process on this machine; 0: not running
+	code       int
+	oom        bool
+	started    time.Time
+	finished   time.Time
+	logPath    string
+	runtime    string
+	resolvConf string // what the container has as /etc/resolv.conf, on the host
+	ending     bool   // its end is under way: how it ends is not known yet
 }
 
 // state asks for a container. One that is not there is no error.
@@ -194,7 +195,7 @@ func (e *engine) state(ctx context.Context, name string) (state, error) {
 	out := state{
 		found: true, running: s.Running || s.Paused, pid: s.Pid, code: s.ExitCode, oom: s.OOMKilled,
 		created: s.Status == container.StateCreated || s.Status == "configured" || s.Status == "initialized",
-		logPath: c.Container.LogPath,
+		logPath: c.Container.LogPath, resolvConf: c.Container.ResolvConfPath,
 	}
 	if c.Container.HostConfig != nil {
 		out.runtime = c.Container.HostConfig.Runtime

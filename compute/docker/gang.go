@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // its own holds it: any node may end before the others. It is there from the
 // first node's start to the last one's end.
 
-// gangLock is beside the folders of the gang's nodes.
+// gangLock is in gangDir.
 const gangLock = "gang.lock"
 
 const gangLabel = "sluice.gang"
@@ -27,15 +28,24 @@ const gangLabel = "sluice.gang"
 // gangNet is the name of the container that holds the network of the run's gang,
 // "" for a run that needs none.
 func gangNet(dir string, spec compute.RunSpec) string {
-	if spec.Nodes <= 1 || spec.Egress != compute.EgressOpen {
+	if spec.Nodes <= 1 || !networked(spec) {
 		return ""
 	}
-	return containerName(filepath.Dir(dir), "net-"+spec.JobID)
+	return containerName(gangDir(dir, spec), "net-"+spec.JobID)
 }
 
-// lockGang keeps others from making or removing the gang's network.
+// gangDir is a folder that the gang's nodes on this host have in common: on a host
+// that has joined, their own are not beside each other.
+func gangDir(dir string, spec compute.RunSpec) string {
+	if spec.CheckpointDir != "" {
+		return filepath.Dir(filepath.Clean(spec.CheckpointDir))
+	}
+	return filepath.Dir(dir)
+}
+
+// lockGang keeps others from making or removing the gang's network. dir is its gangDir.
 func lockGang(ctx context.Context, dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(dir), gangLock), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, gangLock), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the gang's network: %w", err)
 	}
@@ -85,12 +95,13 @@ func (e *engine) makeGang(ctx context.Context, name string, p plan) error {
 	return nil
 }
 
-// dropGang removes the gang's network when no node is left that uses it.
-func (e *engine) dropGang(ctx context.Context, dir, name string) error {
-	if name == "" {
+// dropGang removes the network of the run's gang when no node is left that uses it.
+func (e *engine) dropGang(ctx context.Context, dir string, r run) error {
+	if r.Gang == "" {
 		return nil
 	}
-	lock, err := lockGang(ctx, dir)
+	name := r.Gang
+	lock, err := lockGang(ctx, cmp.Or(r.GangDir, filepath.Dir(dir)))
 	if err != nil {
 		return err
 	}

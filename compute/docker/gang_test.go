@@ -14,19 +14,30 @@ import (
 // with its last node, and each line of their common log is there once.
 func TestGang(t *testing.T) {
 	t.Parallel()
+	for _, e := range []compute.Egress{compute.EgressOpen, compute.EgressInternet} {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			testGang(t, e)
+		})
+	}
+}
+
+func testGang(t *testing.T, egress compute.Egress) {
 	p := service(t, "runc")
 	x := newExecutor(t, config(p))
 	dir := t.TempDir()
 	node := func(job string, rank int, script string) compute.RunSpec {
 		s := spec(t, dir, script)
-		s.JobID, s.RunID, s.Rank, s.Nodes, s.Egress = job, fmt.Sprintf("%s-r1-n%d", job, rank), rank, 2, compute.EgressOpen
-		s.Dir = filepath.Join(dir, job, "runs", s.RunID)
+		s.JobID, s.RunID, s.Rank, s.Nodes, s.Egress = job, fmt.Sprintf("%s-r1-n%d", job, rank), rank, 2, egress
+		s.Dir, s.CheckpointDir = filepath.Join(dir, job, "runs", s.RunID), filepath.Join(dir, job, "checkpoint")
 		s.Env[0] = "PATH=/bin:/usr/bin"
 		s.Task.Envs = map[string]string{"PATH": "/bin:/usr/bin"}
 		hostPrograms(&s)
 		s.Log = filepath.Join(dir, job, "log")
-		if err := os.MkdirAll(filepath.Dir(s.Dir), 0o700); err != nil {
-			t.Fatal(err)
+		for _, d := range []string{filepath.Dir(s.Dir), s.CheckpointDir} {
+			if err := os.MkdirAll(d, 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return s
 	}
@@ -43,8 +54,8 @@ for i in range(int(sys.argv[1]) if len(sys.argv) > 1 else 600):
     except OSError: time.sleep(0.1)
 X
 exit 0`
-	a, b := node("j-gang", 0, serve), node("j-gang", 1, ask)
-	other := node("j-other", 0, strings.Replace(ask, "python3 -", "python3 - 20", 1))
+	a, b := node("j-"+string(egress)+"-gang", 0, serve), node("j-"+string(egress)+"-gang", 1, ask)
+	other := node("j-"+string(egress)+"-other", 0, strings.Replace(ask, "python3 -", "python3 - 20", 1))
 	ho := startRun(t, x, other)
 	ha, hb := startRun(t, x, a), startRun(t, newExecutor(t, config(p)), b)
 	for _, h := range []compute.Handle{ho, ha, hb} {
@@ -71,7 +82,7 @@ exit 0`
 		t.Fatal(err)
 	}
 	for _, n := range names {
-		if strings.Contains(n, "net-j-gang") || strings.Contains(n, "net-j-other") {
+		if strings.Contains(n, "net-j-"+string(egress)) {
 			t.Errorf("left: %s", n)
 		}
 	}

@@ -46,7 +46,7 @@ for d in $2; do
 	fi
 done
 unset IFS
-if [ "$3" = open ]; then
+if [ -n "$3" ]; then
 	found=''
 	while read -r name rest; do
 		case $name in lo: | lo:* | *'|'*) ;; *:*) found=1 ;; esac
@@ -55,6 +55,14 @@ if [ "$3" = open ]; then
 		echo "a network" >$out/missing
 		exit 125
 	fi
+fi
+
+if [ "$3" = filtered ]; then
+	echo filter >$out/asks
+	while [ ! -e $box/filtered ]; do
+		[ -z "$stopping" ] || exit 143
+		sleep 0.01 2>/dev/null || sleep 1
+	done
 fi
 
 # Secrets come through memory, are read once, and stay in the container's own.

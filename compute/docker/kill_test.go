@@ -59,6 +59,12 @@ func other(t *testing.T, s server) (lines *bufio.Reader, kill func()) {
 
 func otherThat(t *testing.T, serves string, s any) (lines *bufio.Reader, kill func()) {
 	t.Helper()
+	return otherBy(t, serves, s)
+}
+
+// otherBy starts it by a command that starts others.
+func otherBy(t *testing.T, serves string, s any, by ...string) (lines *bufio.Reader, kill func()) {
+	t.Helper()
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +77,8 @@ func otherThat(t *testing.T, serves string, s any) (lines *bufio.Reader, kill fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, serves, file, "-")
+	argv := append(by, self, serves, file, "-")
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -171,9 +178,15 @@ func way(t *testing.T, p *podman, handle func(w http.ResponseWriter, r *http.Req
 // gate is a way to the engine on which a server can be caught in the middle.
 func gate(t *testing.T, p *podman, method, path string, after bool) (socket string, caught chan struct{}) {
 	t.Helper()
+	return gateWhen(t, p, method, path, after, func() bool { return true })
+}
+
+// gateWhen is a gate that lets all through until something is so.
+func gateWhen(t *testing.T, p *podman, method, path string, after bool, so func() bool) (socket string, caught chan struct{}) {
+	t.Helper()
 	caught = make(chan struct{}, 100)
 	hold := make(chan struct{})
-	match := func(r *http.Request) bool { return r.Method == method && strings.HasSuffix(r.URL.Path, path) }
+	match := func(r *http.Request) bool { return so() && r.Method == method && strings.HasSuffix(r.URL.Path, path) }
 	socket = way(t, p, func(w http.ResponseWriter, r *http.Request, through http.Handler) {
 		if !after && match(r) {
 			caught <- struct{}{}

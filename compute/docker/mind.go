@@ -74,6 +74,8 @@ type minder struct {
 	asked   time.Time
 	diskAt  time.Time // when the disk is measured next
 	setUp   bool      // setup is known to have run
+	loose   bool      // it has the filter that it waited for
+	tried   time.Time // since when that cannot be had
 	gone    int       // how often the engine did not know yet
 }
 
@@ -99,6 +101,7 @@ func (m *minder) mind() compute.Exit {
 	}
 	m.resumeStop()
 	for m.state.running || m.state.ending {
+		m.release(ctx)
 		m.carry()
 		m.noteSetup()
 		now := time.Now()
@@ -161,6 +164,27 @@ func (m *minder) carry() {
 		if more, err := m.log.pump(); err != nil || !more {
 			return
 		}
+	}
+}
+
+// release gives the run the filter that its first process may still wait for,
+// because who started it was killed. An engine that does not answer is asked again.
+func (m *minder) release(ctx context.Context) {
+	if m.loose {
+		return
+	}
+	if m.loose = m.run.Filter == nil || exists(filepath.Join(m.dir, outDir), "up"); m.loose {
+		released(m.dir, m.run)
+		return
+	}
+	err := m.x.release(ctx, m.engine, m.dir, m.run)
+	switch {
+	case err == nil:
+		m.tried = time.Time{}
+	case m.tried.IsZero() && sluice.KindOf(err) == sluice.Unavailable:
+		m.tried = time.Now()
+	case sluice.KindOf(err) != sluice.Unavailable || time.Since(m.tried) > startTimeout:
+		m.cut(ctx, err.Error())
 	}
 }
 
@@ -315,7 +339,7 @@ func (x *Executor) sweep(dir string, r run) {
 	// Under load Podman finds a container's mounts busy for a while.
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		if err = e.remove(ctx, r.Container); err == nil {
-			err = e.dropGang(ctx, dir, r.Gang)
+			err = e.dropGang(ctx, dir, r)
 		}
 		if err == nil {
 			break

@@ -43,7 +43,7 @@ const (
 func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img image, devices, nodes []string) plan {
 	p := plan{
 		name: r.Container, image: img.id, labels: map[string]string{"sluice.run": r.RunID, "sluice.job": spec.JobID, "sluice.dir": dir},
-		argv: []string{"/bin/sh", atBox + "/init.sh", r.Signal, strings.Join(nodes, "\n"), string(spec.Egress)}, workDir: spec.WorkDir,
+		argv: []string{"/bin/sh", atBox + "/init.sh", r.Signal, strings.Join(nodes, "\n"), link(spec)}, workDir: spec.WorkDir,
 		memory: r.Memory, cpus: r.CPUs, pids: int64(spec.PidsLimit), files: 65536,
 		shm: x.cfg.SharedMemory, tmpfs: map[string]int64{"/tmp": x.cfg.TempSize, "/var/tmp": x.cfg.TempSize, "/run": 16 << 20},
 		devices: devices, logPath: filepath.Join(dir, engineLog), logMax: 2*r.LogLimit + 1<<20,
@@ -67,14 +67,7 @@ func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img 
 	if r.Isolation == compute.IsolationSandbox && !e.podman {
 		p.runtime = x.cfg.SandboxRuntime
 	}
-	switch {
-	case spec.Egress != compute.EgressOpen:
-		p.network = "none"
-	case x.cfg.Network != "":
-		p.network = x.cfg.Network
-	case e.podman:
-		p.network = "slirp4netns"
-	}
+	p.network = x.network(e, spec)
 	// The image knows where its programs are; the host's search path means nothing
 	// in there, unless the task itself has set it.
 	hasPath := slices.ContainsFunc(img.env, func(kv string) bool { return strings.HasPrefix(kv, "PATH=") })
@@ -109,6 +102,33 @@ func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img 
 		p.workDir = "/tmp"
 	}
 	return p
+}
+
+// slirp is Podman's network of programs that no other container reaches.
+const slirp = "slirp4netns"
+
+// network is what the engine connects the run to, "" where the operator has to
+// name a network first.
+func (x *Executor) network(e *engine, spec compute.RunSpec) string {
+	switch {
+	case !networked(spec):
+		return "none"
+	case x.cfg.Network == "" && e.podman:
+		return slirp
+	}
+	return x.cfg.Network
+}
+
+// link tells a container's first process what it has to see of a network before it
+// goes on.
+func link(spec compute.RunSpec) string {
+	switch {
+	case filtered(spec):
+		return "filtered"
+	case networked(spec):
+		return "open"
+	}
+	return ""
 }
 
 // target is where a mount is in the container: below the working folder, which is

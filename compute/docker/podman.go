@@ -143,7 +143,7 @@ func (p plan) podmanSpec() podmanSpec {
 	switch holder, shared := strings.CutPrefix(p.network, "container:"); {
 	case shared:
 		s.NetNS = podmanNS{Mode: "container", Value: holder}
-	case p.network == "none" || p.network == "slirp4netns":
+	case p.network == "none" || p.network == slirp:
 		s.NetNS = podmanNS{Mode: p.network}
 	default:
 		s.NetNS, s.CNI = podmanNS{Mode: "bridge"}, []string{p.network}

@@ -42,6 +42,8 @@ type run struct {
 	Log       string            `json:"log"`
 	Shared    bool              `json:"shared,omitempty"` // its log is that of other nodes too
 	Gang      string            `json:"gang,omitempty"`   // container that holds its gang's network
+	GangDir   string            `json:"gang_dir,omitempty"`
+	Filter    *filter           `json:"filter,omitempty"` // of its network
 	Control   string            `json:"control,omitempty"`
 	LogStart  int64             `json:"log_start"` // size of the log where its output begins
 	LogLimit  int64             `json:"log_limit"`

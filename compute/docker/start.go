@@ -89,6 +89,7 @@ func (x *Executor) startHeld(ctx context.Context, dir string, spec compute.RunSp
 		return err
 	}
 	r := x.newRun(dir, name, spec)
+	r.Filter = x.newFilter(e, spec)
 	err = x.create(ctx, e, dir, r, spec)
 	if err == nil {
 		err = x.launch(ctx, e, dir, r)
@@ -106,7 +107,7 @@ func (x *Executor) failed(ctx context.Context, e *engine, dir string, r run) err
 	wipe(r.Secrets)
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	err := errors.Join(e.remove(clean, r.Container), e.dropGang(clean, dir, r.Gang))
+	err := errors.Join(e.remove(clean, r.Container), e.dropGang(clean, dir, r))
 	switch {
 	case err == nil:
 		_ = os.Remove(filepath.Join(dir, startedFile))
@@ -135,7 +136,7 @@ func (x *Executor) newRun(dir, name string, spec compute.RunSpec) run {
 	r := run{
 		RunID: spec.RunID, Host: spec.Host, Container: name, Image: spec.Image, Isolation: spec.Isolation,
 		Log: spec.Log, LogLimit: x.cfg.LogLimit, SetupDone: spec.SetupDone, Memory: spec.MemoryLimit,
-		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Gang: gangNet(dir, spec), Boot: bootID(),
+		CPUs: spec.CPULimit, Disk: spec.DiskLimit, Control: spec.Control, Shared: spec.Nodes > 1, Gang: gangNet(dir, spec), GangDir: gangDir(dir, spec), Boot: bootID(),
 	}
 	if r.Image == "" {
 		r.Image = x.cfg.Image
@@ -186,7 +187,7 @@ func (x *Executor) create(ctx context.Context, e *engine, dir string, r run, spe
 	}
 	p := x.plan(e, dir, r, spec, img, devices, nodes)
 	if r.Gang != "" {
-		lock, err := lockGang(ctx, dir)
+		lock, err := lockGang(ctx, r.GangDir)
 		if err != nil {
 			return err
 		}
@@ -322,6 +323,9 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 		if exists(filepath.Join(dir, outDir), "up") {
 			break
 		}
+		if err := x.release(ctx, e, dir, r); err != nil {
+			return err
+		}
 		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil && strings.HasSuffix(b, "\n") {
 			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
 		}
@@ -342,6 +346,7 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 		case <-tick.C:
 		}
 	}
+	released(dir, r)
 	// Podman leaves out without a word what it does not know.
 	s, err := e.state(ctx, r.Container)
 	if err != nil {

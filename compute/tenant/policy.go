@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -17,7 +18,8 @@ type Change struct {
 	Isolation   *compute.Isolation `json:"isolation,omitempty" enum:",process,container,sandbox" doc:"Least isolation; empty: container, process where trusted"`
 	Regions     *[]string          `json:"regions,omitempty" maxItems:"100" doc:"Its jobs run in one of these; empty: anywhere"`
 	Labels      *map[string]string `json:"labels,omitempty" maxProperties:"100" doc:"That every host must have"`
-	Egress      *compute.Egress    `json:"egress,omitempty" enum:",none,open,host" doc:"What its jobs may reach; empty: open"`
+	Egress      *compute.Egress    `json:"egress,omitempty" enum:",none,internet,open,host" doc:"What its jobs may reach; empty: internet, open where trusted"`
+	EgressAllow *[]string          `json:"egress_allow,omitempty" maxItems:"100" doc:"What its jobs may reach besides, where egress is internet or none, such as 10.1.2.0/24:8000-8010"`
 	Weight      *float64           `json:"weight,omitempty" minimum:"0" maximum:"1000000" doc:"Of its fair share; 0 counts as 1"`
 	MaxPriority *int               `json:"max_priority,omitempty" minimum:"0" maximum:"1000000" doc:"Highest priority that its jobs may ask for"`
 	MaxUnits    *int               `json:"max_units,omitempty" minimum:"0" maximum:"10000000" doc:"GPUs and CPU slots that it holds at once; 0: no limit"`
@@ -40,6 +42,9 @@ func (c Change) Apply(t compute.Tenant) compute.Tenant {
 	if c.Regions != nil {
 		t.Regions = slices.Clone(*c.Regions)
 	}
+	if c.EgressAllow != nil {
+		t.EgressAllow = slices.Clone(*c.EgressAllow)
+	}
 	if c.Labels != nil {
 		t.Labels = maps.Clone(*c.Labels)
 	}
@@ -56,6 +61,9 @@ func same(a, b compute.Tenant) bool {
 	norm := func(t *compute.Tenant) {
 		if len(t.Regions) == 0 {
 			t.Regions = nil
+		}
+		if len(t.EgressAllow) == 0 {
+			t.EgressAllow = nil
 		}
 		if len(t.Labels) == 0 {
 			t.Labels = nil
@@ -93,13 +101,21 @@ func Validate(t compute.Tenant) error {
 		return bad("one of process, container, sandbox", "there is no isolation %q", t.Isolation)
 	}
 	switch t.Egress {
-	case "", compute.EgressNone, compute.EgressOpen:
+	case "", compute.EgressNone, compute.EgressInternet, compute.EgressOpen:
 	case compute.EgressHost:
 		if !t.Trusted {
-			return bad("mark it trusted, or choose none or open", "only a trusted tenant's jobs may use the host's own network")
+			return bad("mark it trusted, or choose none, internet or open", "only a trusted tenant's jobs may use the host's own network")
 		}
 	default:
-		return bad("one of none, open, host", "there is no egress policy %q", t.Egress)
+		return bad("one of none, internet, open, host", "there is no egress policy %q", t.Egress)
+	}
+	if e := t.Reaches(); len(t.EgressAllow) > 0 && e != compute.EgressNone && e != compute.EgressInternet {
+		return bad("set egress to internet or none, or take egress_allow away", "egress_allow adds to internet and none; its egress is %s", e)
+	}
+	for _, s := range t.EgressAllow {
+		if _, err := compute.ParseReach(s); err != nil {
+			return fmt.Errorf("tenant %s: egress_allow: %w", clip(t.Name), err)
+		}
 	}
 	if !(t.Weight >= 0 && t.Weight <= 1e6) || t.MaxPriority < 0 || t.MaxUnits < 0 || t.MaxQueued < 0 || t.SpendLimit < 0 {
 		return bad("0 means no limit", "limits and weight are 0 or more")

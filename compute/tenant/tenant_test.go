@@ -113,6 +113,9 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		{compute.Tenant{Name: "a", Isolation: "jail"}, "jail"},
 		{compute.Tenant{Name: "a", Egress: "host"}, "trusted"},
 		{compute.Tenant{Name: "a", Egress: "some"}, "some"},
+		{compute.Tenant{Name: "a", EgressAllow: []string{"10.0.0.1/8"}}, "did you mean 10.0.0.0/8"},
+		{compute.Tenant{Name: "a", Egress: "open", EgressAllow: []string{"10.0.0.0/8"}}, "its egress is open"},
+		{compute.Tenant{Name: "a", Trusted: true, EgressAllow: []string{"10.0.0.0/8"}}, "its egress is open"},
 		{compute.Tenant{Name: "a", MaxUnits: -1}, "0 or more"},
 		{compute.Tenant{Name: "a", Regions: []string{"eu de"}}, "region"},
 		{compute.Tenant{Name: "a", Labels: map[string]string{"a b": "c"}}, "label"},
@@ -122,7 +125,7 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c.t, err, c.want)
 		}
 	}
-	for _, good := range []compute.Tenant{{Name: "a"}, {Name: "a", Trusted: true, Isolation: "process", Egress: "host"}, {Name: "acme-2.eu_x", Isolation: "sandbox", Egress: "none"}} {
+	for _, good := range []compute.Tenant{{Name: "a"}, {Name: "a", Trusted: true, Isolation: "process", Egress: "host"}, {Name: "acme-2.eu_x", Isolation: "sandbox", Egress: "none"}, {Name: "b", EgressAllow: []string{"10.0.0.0/8:80"}}} {
 		if err := tenant.Validate(good); err != nil {
 			t.Errorf("%+v: %v", good, err)
 		}
