@@ -37,6 +37,7 @@ type engine struct {
 	base     int    // first host id of its containers; 0: they are made by the run's own map, or by the engine's user
 	mapped   bool   // containers have a user namespace
 	limits   bool   // it can limit what they use
+	cdi      bool   // it knows devices by CDI
 	runtime  string // by default
 	runtimes []string
 }
@@ -89,6 +90,17 @@ func dial(ctx context.Context, socket string) (*engine, error) {
 	e.runtime, e.limits = info.Info.DefaultRuntime, info.Info.MemoryLimit && info.Info.PidsLimit && info.Info.CPUCfsQuota
 	for name := range info.Info.Runtimes {
 		e.runtimes = append(e.runtimes, name)
+	}
+	e.cdi = e.podman
+	if !e.podman {
+		// Docker knows CDI since its API 1.44.
+		v, err := cli.Ping(ctx, client.PingOptions{})
+		if err != nil {
+			return nil, e.failed(err)
+		}
+		_, minor, _ := strings.Cut(v.APIVersion, ".")
+		n, _ := strconv.Atoi(minor)
+		e.cdi = n >= 44 || !strings.HasPrefix(v.APIVersion, "1.")
 	}
 	e.root = true
 	for _, o := range info.Info.SecurityOptions {

@@ -101,9 +101,9 @@ func otherBy(t *testing.T, serves string, s any, by ...string) (lines *bufio.Rea
 
 // A run outlives the kill -9 of its server, is not started again by the next, and
 // loses no line of its output and doubles none, whenever that was.
-func TestServerKilled(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestServerKilled(t *testing.T) { onEach(t, testServerKilled) }
+
+func testServerKilled(t *testing.T, p *podman) {
 	s := spec(t, t.TempDir(), `echo x >> count; i=0; while [ ! -e go ]; do echo "line $i"; i=$((i+1)); [ $((i%50)) = 0 ] && sleep 0.01; done; echo "last $i"; exit 9`)
 	s.Secrets = []string{"TOKEN=secret"}
 	for range 4 {
@@ -206,11 +206,15 @@ func gateWhen(t *testing.T, p *podman, method, path string, after bool, so func(
 
 // However far a server came before it was killed, the next one sees the run
 // through, once, and leaves nothing of it.
-func TestServerKilledInBetween(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestServerKilledInBetween(t *testing.T) { onEach(t, testServerKilledInBetween) }
+
+func testServerKilledInBetween(t *testing.T, p *podman) {
+	create := "/libpod/containers/create"
+	if p.runtime == moby {
+		create = "/containers/create"
+	}
 	for _, c := range []struct{ method, path string }{
-		{http.MethodPost, "/libpod/containers/create"},
+		{http.MethodPost, create},
 		{http.MethodPost, "/start"},
 		{http.MethodDelete, ""},
 	} {
@@ -260,9 +264,9 @@ func orphan(t *testing.T, p *podman, s compute.RunSpec) {
 
 // A stop whose asker was killed is seen through by whoever comes next: the run has
 // its notice, and no more.
-func TestStopResumed(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestStopResumed(t *testing.T) { onEach(t, testStopResumed) }
+
+func testStopResumed(t *testing.T, p *podman) {
 	for _, c := range []struct {
 		asked string
 		until time.Duration
@@ -313,14 +317,15 @@ func TestContainerRemoved(t *testing.T) {
 
 // A container that somebody else stops, as at the end of a machine, is not taken
 // for one that has failed or is done.
-func TestStoppedFromOutside(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestStoppedFromOutside(t *testing.T) { onEach(t, testStoppedFromOutside) }
+
+func testStoppedFromOutside(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `trap 'echo saved > saved; exit 0' TERM; echo up > up; while :; do sleep 0.02; done`)
 	h := startRun(t, x, s)
 	until(t, "up", func() bool { return text(s, "up") != "" })
-	p.removeAll(t, s.Dir) // Podman stops it first
+	p.stopAll(t, s.Dir)
+	p.removeAll(t, s.Dir)
 	if e := waitRun(t, x, h); !e.Stopped || e.Lost || e.Code == 0 && e.At.IsZero() || text(s, "saved") != "saved" {
 		t.Errorf("exit %+v", e)
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func TestMemoryLimit(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestMemoryLimit(t *testing.T) { onEach(t, testMemoryLimit) }
+
+func testMemoryLimit(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `a=0123456789abcdef; while :; do a=$a$a; done`)
 	s.MemoryLimit = 100 << 20
@@ -34,9 +34,9 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-func TestCPULimit(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestCPULimit(t *testing.T) { onEach(t, testCPULimit) }
+
+func testCPULimit(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `for i in 1 2 3; do (while :; do :; done) & done; echo up > up; sleep 3`)
 	s.CPULimit = 0.2
@@ -53,9 +53,9 @@ func TestCPULimit(t *testing.T) {
 	}
 }
 
-func TestPidsLimit(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestPidsLimit(t *testing.T) { onEach(t, testPidsLimit) }
+
+func testPidsLimit(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `i=0; while [ $i -lt 60 ]; do sleep 100 & i=$((i+1)); done; echo done`)
 	s.PidsLimit = 20
@@ -66,9 +66,9 @@ func TestPidsLimit(t *testing.T) {
 }
 
 // The storage has no quota: what is over the limit is seen and ended.
-func TestDiskLimit(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestDiskLimit(t *testing.T) { onEach(t, testDiskLimit) }
+
+func testDiskLimit(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `dd if=/dev/zero of="$HOME/../checkpoint/big" bs=1M count=30 && exec sleep 1000`)
 	s.DiskLimit = 20 << 20
@@ -114,9 +114,9 @@ func TestLog(t *testing.T) {
 }
 
 // A job that is preempted sees its folders again, as the container's own root.
-func TestFoldersStay(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestFoldersStay(t *testing.T) { onEach(t, testFoldersStay) }
+
+func testFoldersStay(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	dir := t.TempDir()
 	a := spec(t, dir, `umask 077; mkdir -p sub/deep; echo one > sub/deep/file; ln -s /etc/shadow link; echo c > "$HOME/../checkpoint/c"; ls -ln /etc/passwd sub`)

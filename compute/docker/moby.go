@@ -30,6 +30,9 @@ func (e *engine) createDocker(ctx context.Context, p plan) error {
 		return sluice.Errorf(sluice.Invalid, "make one whose containers do not reach each other, and set the host's network: docker network create -o com.docker.network.bridge.enable_icc=false sluice",
 			"this host has no network for jobs that may reach the outside")
 	}
+	if len(p.devices) > 0 && !e.cdi {
+		return sluice.Errorf(sluice.Invalid, "use Docker 25 or later, or Podman", "the container engine at %s does not know GPUs by CDI", e.socket)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := e.cli.ContainerCreate(ctx, p.dockerOptions())

@@ -62,7 +62,11 @@ func without(t testing.TB, what string) {
 // service returns the Podman service with the runtime, or skips the test.
 func service(t testing.TB, runtime string) *podman {
 	t.Helper()
-	for _, p := range []string{"podman", runtime, "busybox"} {
+	programs := []string{"podman", runtime, "busybox"}
+	if runtime == moby {
+		programs = []string{"dockerd", "containerd", "runc", "busybox"}
+	}
+	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
 			without(t, "no "+p+" here: scripts/need installs it")
 		}
@@ -139,6 +143,28 @@ func startPodman(runtime string) (*podman, error) {
 
 // serve starts the service and waits until it answers.
 func (p *podman) serve() error {
+	start := p.servePodman
+	if p.runtime == moby {
+		start = p.serveDocker
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := p.cli.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+			return nil
+		} else if ctx.Err() != nil {
+			return fmt.Errorf("the engine does not come up: %w, see %s", err, filepath.Join(p.dir, "service.log"))
+		}
+		<-tick.C
+	}
+}
+
+func (p *podman) servePodman() error {
 	log, err := os.Create(filepath.Join(p.dir, "service.log"))
 	if err != nil {
 		return err
@@ -159,21 +185,8 @@ func (p *podman) serve() error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	if p.cli, err = client.New(client.WithHost("unix://"+p.socket), client.WithAPIVersion("1.41")); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, err := p.cli.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
-			return nil
-		} else if ctx.Err() != nil {
-			return fmt.Errorf("podman does not come up: %w, see %s", err, log.Name())
-		}
-		<-tick.C
-	}
+	p.cli, err = client.New(client.WithHost("unix://"+p.socket), client.WithAPIVersion("1.41"))
+	return err
 }
 
 // stop ends the service; what it runs goes on.
@@ -193,6 +206,24 @@ func (p *podman) killAll(t testing.TB, dir string) {
 	}
 	for _, c := range res.Items {
 		if _, err := p.cli.ContainerKill(t.Context(), c.ID, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// stopAll stops the containers of a run as the end of a machine does: with Podman its
+// removal begins so.
+func (p *podman) stopAll(t testing.TB, dir string) {
+	t.Helper()
+	if p.runtime != moby {
+		return
+	}
+	res, err := p.cli.ContainerList(t.Context(), client.ContainerListOptions{Filters: client.Filters{}.Add("label", "sluice.dir="+dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range res.Items {
+		if _, err := p.cli.ContainerStop(t.Context(), c.ID, client.ContainerStopOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -323,11 +354,14 @@ func (p *podman) inspect(t testing.TB, dir string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		all.Write(got.Raw)
+		if p.runtime == moby {
+			continue
+		}
 		own, err := p.get("/v4.0.0/libpod/containers/" + c.ID + "/json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		all.Write(got.Raw)
 		all.WriteString(own)
 	}
 	return all.String()

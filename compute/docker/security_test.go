@@ -31,9 +31,9 @@ func hostPrograms(s *compute.RunSpec) {
 }
 
 // What an untrusted job finds: nothing that it could leave its container with.
-func TestConfinement(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestConfinement(t *testing.T) { onEach(t, testConfinement) }
+
+func testConfinement(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), `
 id -u; cat /proc/self/uid_map; grep -E '^(CapEff|CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status
@@ -68,7 +68,7 @@ echo "$PATH"; echo mine > "$SLUICE_VOLUME/w"; try touch /readonly/w; cat /readon
 	}
 	squeezed := strings.Join(strings.Fields(log), " ")
 	for _, want := range []string{
-		" 0 0 1048576 65536 ", "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000",
+		fmt.Sprintf(" 0 0 %d 65536 ", p.firstUser()), "CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000",
 		"NoNewPrivs: 1", "Seccomp: 2", "writes", "/bin:/image/bin", "read only", "cannot: touch /readonly/w",
 	} {
 		if !strings.Contains(squeezed, want) {
@@ -84,7 +84,7 @@ echo "$PATH"; echo mine > "$SLUICE_VOLUME/w"; try touch /readonly/w; cat /readon
 		}
 	}
 	info, err := os.Stat(filepath.Join(vol, "w"))
-	if err != nil || ownerOf(info) != 1<<20 {
+	if err != nil || ownerOf(info) != p.firstUser() {
 		t.Errorf("its file in the volume: owner %d, %v", ownerOf(info), err)
 	}
 }
@@ -208,9 +208,9 @@ func TestIsolations(t *testing.T) {
 	wantKind(t, err, sluice.Unavailable, "does not answer")
 }
 
-func TestImages(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestImages(t *testing.T) { onEach(t, testImages) }
+
+func testImages(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	s := spec(t, t.TempDir(), "true")
 	s.Image = "localhost/sluice-test/none:1"
@@ -237,9 +237,9 @@ func TestImages(t *testing.T) {
 
 // The socket on which a job tells of a checkpoint is reached from inside, also
 // when the server has made it anew; those of other jobs beside it are not.
-func TestControl(t *testing.T) {
-	t.Parallel()
-	p := service(t, "runc")
+func TestControl(t *testing.T) { onEach(t, testControl) }
+
+func testControl(t *testing.T, p *podman) {
 	x := newExecutor(t, config(p))
 	dir, err := os.MkdirTemp("", "sluice-ctl-") // sockets have short names
 	if err != nil {
