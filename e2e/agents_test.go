@@ -97,7 +97,7 @@ hosts:
 				return err
 			}
 			if j.State != state || more != nil && !more(j) {
-				return fmt.Errorf("%s is %s after %d runs: %s", id, j.State, j.Runs, j.Why)
+				return fmt.Errorf("%s is %s after %d runs: %s\n%s\n%s", id, j.State, j.Runs, j.Why, must(t, s.on("job", "show", id)...), must(t, s.on("host", "list")...))
 			}
 			return nil
 		})
