@@ -21,6 +21,7 @@ func (s *Service) SetDisk(host string, gb float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.hosts[host]; known {
+		s.freed = s.freed || gb > s.disks[host]
 		s.disks[host] = gb
 	}
 }

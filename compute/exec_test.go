@@ -30,6 +30,7 @@ func TestExecRunsBesideTheJob(t *testing.T) {
 	}
 	w.start(j.ID)
 	w.appears(j.ID, "up")
+	w.reach(j.ID, compute.Running) // it may have written before the site knows that it runs
 	if out, code, err := exec("", "sh", "-c", `cat up; echo "$COLOUR $SLUICE_JOB_ID"; exit 7`); err != nil || code != 7 || out != "up\ngreen "+j.ID+"\n" {
 		t.Errorf("%q, %d, %v", out, code, err)
 	}

@@ -235,7 +235,7 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 		case h.Real == e.Job.Virtual:
 			why = "it is of the other kind, virtual or real"
 		case h.DiskGB > 0 && res.DiskGB > h.DiskGB:
-			why = fmt.Sprintf("it has %g GB of disk", h.DiskGB)
+			why = fmt.Sprintf("it has %.4g GB of disk for jobs", h.DiskGB)
 		default:
 			why = s.refuses(h, e.Task, res, t)
 		}

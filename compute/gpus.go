@@ -163,27 +163,10 @@ func readUse(file string) (u GPUUse, err error) {
 	return u, err
 }
 
-// writeUse makes the file durable before its name.
 func writeUse(file string, u GPUUse) error {
 	b, err := json.Marshal(u)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), gpuFile+".*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return sluice.WriteFile(file, b)
 }

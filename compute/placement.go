@@ -94,7 +94,10 @@ func (s *Service) Block(host, by, why string) error {
 		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
 	}
 	if why == "" {
-		delete(s.blocked[host], by)
+		if _, was := s.blocked[host][by]; was {
+			delete(s.blocked[host], by)
+			s.freed = true
+		}
 		return nil
 	}
 	if s.blocked[host] == nil {
@@ -102,6 +105,16 @@ func (s *Service) Block(host, by, why string) error {
 	}
 	s.blocked[host][by] = why
 	return nil
+}
+
+// RoomFreed says whether a host has begun to take jobs again, or told of more disk, since
+// this was asked last: jobs that wait may have a place now, and none of them has changed.
+func (s *Service) RoomFreed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.freed
+	s.freed = false
+	return was
 }
 
 // blockedWhy is all that keeps jobs off a host, or "". The caller holds mu.

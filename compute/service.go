@@ -72,6 +72,7 @@ type Service struct {
 	dirty      map[string]bool              // changed, not stored yet
 	blocked    map[string]map[string]string // host → by whom → why no job may start there
 	disks      map[string]float64           // GB of hosts whose configuration does not say
+	freed      bool                         // there is more room than when RoomFreed was asked
 	last       int                          // number of the newest job
 	ready      bool                         // Recover has run
 	closing    bool

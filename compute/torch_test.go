@@ -34,7 +34,7 @@ func TestTorchPreempted(t *testing.T) {
 			t.Fatal(err)
 		}
 		task, err := jobfile.Parse(b, jobfile.Options{File: "job.yaml", Env: map[string]string{
-			"EPOCHS": "4", "PAUSE": pause, "SAVE_EVERY": strconv.Itoa(every),
+			"EPOCHS": "10", "PAUSE": pause, "SAVE_EVERY": strconv.Itoa(every),
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -56,6 +56,7 @@ func TestTorchPreempted(t *testing.T) {
 	w.start(whole.ID)
 	w.start(cut.ID)
 	lost := 0
+	// It has many more steps than that: this process may get its turn some seconds late.
 	for i, at := range []int{7, 33, 58} {
 		w.until(fmt.Sprintf("step %d", at), func() bool { return strings.Contains(w.log(cut.ID), fmt.Sprintf("\nstep %d ", at)) })
 		if err := w.svc.Preempt(t.Context(), w.Now(), cut.ID, "test"); err != nil {

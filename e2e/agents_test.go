@@ -19,6 +19,17 @@ import (
 func TestGangOverAgents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	t.Cleanup(func() { // an agent that is killed leaves its guard, which writes there for a while
+		eventually(t, patience, func() error {
+			for i := 1; i <= 3; i++ {
+				for _, p := range processesIn(t, filepath.Join(dir, fmt.Sprint("h", i))) {
+					_ = p.Kill()
+					return fmt.Errorf("process %d is there", p.Pid)
+				}
+			}
+			return nil
+		})
+	})
 	config := filepath.Join(dir, "sluice.yaml")
 	var text strings.Builder
 	fmt.Fprintf(&text, `site: {name: many, mode: control}
@@ -97,7 +108,7 @@ hosts:
 				return err
 			}
 			if j.State != state || more != nil && !more(j) {
-				return fmt.Errorf("%s is %s after %d runs: %s", id, j.State, j.Runs, j.Why)
+				return fmt.Errorf("%s is %s after %d runs: %s\n%s\n%s", id, j.State, j.Runs, j.Why, must(t, s.on("job", "show", id)...), must(t, s.on("host", "list")...))
 			}
 			return nil
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,27 +73,24 @@ func checkIntervals(es []entry, step time.Duration) (int, error) {
 // checkBooks holds the books against themselves and against another bookkeeper.
 func checkBooks(t testing.TB, s *server, step time.Duration, least int) {
 	t.Helper()
-	// An interval may be settled between two questions: ask until none was.
-	var es []entry
-	var bs []balance
-	var file string
-	eventually(t, patience, func() error {
-		var err error
-		if es, err = s.entries(); err != nil {
-			return err
+	// Intervals may be settled between two questions: what is told in between is of the
+	// entries before it, of all after it, or of so many of these as were posted by then.
+	ask := func() []entry {
+		es, err := s.entries()
+		if err != nil {
+			t.Fatal(err)
 		}
-		file = filepath.Join(t.TempDir(), "journal")
-		must(t, s.on("ledger", "export", "--format", "hledger", "--out", file)...)
-		if bs, err = s.balances(); err != nil {
-			return err
-		}
-		again, err := s.entries()
-		if err == nil && len(again) != len(es) {
-			err = fmt.Errorf("%d entries have become %d", len(es), len(again))
-		}
-		return err
-	})
-	n, err := checkIntervals(es, step)
+		return es
+	}
+	es := ask()
+	file := filepath.Join(t.TempDir(), "journal")
+	must(t, s.on("ledger", "export", "--format", "hledger", "--out", file)...)
+	bs, err := s.balances()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := ask()
+	n, err := checkIntervals(all, step)
 	if err != nil {
 		t.Error(err)
 	}
@@ -102,20 +100,33 @@ func checkBooks(t testing.TB, s *server, step time.Duration, least int) {
 	if err := trialBalance(bs); err != nil {
 		t.Error(err)
 	}
-	sums := map[string]int64{}
-	for _, e := range es {
-		for _, p := range e.Postings {
-			sums[p.Account] += p.Amount
-		}
-	}
+	told := map[string]int64{}
 	for _, b := range bs {
-		if sums[b.Account] != b.Amount {
-			t.Errorf("%s holds %d, its postings are %d micro-USD", b.Account, b.Amount, sums[b.Account])
-		}
+		told[b.Account] = b.Amount
+	}
+	if !balanceOf(all, len(es), told) {
+		t.Errorf("the accounts hold %v, which the postings of no number of entries from %d to %d make", told, len(es), len(all))
 	}
 	hledger(t, file, "check", "--strict")
-	if got := hledgerBalances(t, file); !equalBalances(got, bs) {
-		t.Errorf("hledger has %v\nSluice has %v", got, bs)
+	if got := hledgerBalances(t, file); !balanceOf(all, len(es), got) {
+		t.Errorf("hledger has %v\nSluice has %v", got, told)
+	}
+}
+
+// balanceOf says whether the first so many entries, or some more of them, add up to the
+// accounts' balances.
+func balanceOf(es []entry, least int, accounts map[string]int64) bool {
+	sums := map[string]int64{}
+	for i := 0; ; i++ {
+		if i >= least && maps.Equal(sums, accounts) {
+			return true
+		}
+		if i == len(es) {
+			return false
+		}
+		for _, p := range es[i].Postings {
+			sums[p.Account] += p.Amount
+		}
 	}
 }
 
@@ -149,13 +160,4 @@ func hledgerBalances(t testing.TB, file string) map[string]int64 {
 		out[r[0]] = v
 	}
 	return out
-}
-
-func equalBalances(got map[string]int64, want []balance) bool {
-	for _, b := range want {
-		if got[b.Account] != b.Amount {
-			return false
-		}
-	}
-	return len(got) == len(want)
 }

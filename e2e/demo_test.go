@@ -193,7 +193,7 @@ func TestDemoGoesOn(t *testing.T) {
 		}
 	}
 	remember()
-	if status := s.stop(t, 10*time.Second); status != 0 {
+	if status := s.stop(t, 2*patience); status != 0 {
 		t.Fatalf("Ctrl-C: status %d\n%s", status, s.process.err.String())
 	}
 	last, lived := shown(t, s), time.Since(born)
@@ -280,7 +280,7 @@ func TestBackup(t *testing.T) {
 	if r := run(t, s.on("backup", "--out", file)...); r.status != 2 || !strings.Contains(r.err, "exists") {
 		t.Errorf("over another backup: status %d, %q", r.status, r.err)
 	}
-	if status := s.stop(t, 10*time.Second); status != 0 {
+	if status := s.stop(t, 2*patience); status != 0 {
 		t.Fatalf("Ctrl-C: status %d", status)
 	}
 	// The first goes on alone: what it wrote after the backup is not in that.

@@ -56,7 +56,7 @@ func TestCtrlC(t *testing.T) {
 	})
 
 	began := time.Now()
-	if status := s.stop(t, 10*time.Second); status != 0 {
+	if status := s.stop(t, 2*patience); status != 0 {
 		t.Fatalf("Ctrl-C: status %d\n%s", status, s.process.err.String())
 	}
 	t.Logf("stopped within %v", time.Since(began))

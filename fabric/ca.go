@@ -91,30 +91,10 @@ func makeAuthority(file string, now time.Time) (*authority, error) {
 	var out bytes.Buffer
 	_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	_ = pem.Encode(&out, &pem.Block{Type: "EC PRIVATE KEY", Bytes: kb})
-	if err := writeFile(file, out.Bytes()); err != nil {
+	if err := sluice.WriteFile(file, out.Bytes()); err != nil {
 		return nil, fmt.Errorf("make the fabric's authority: %w", err)
 	}
 	return &authority{cert: cert, key: key}, nil
-}
-
-// writeFile writes a file of the owner's alone, whole or not at all.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }
 
 func serialNumber() *big.Int {

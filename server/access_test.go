@@ -137,7 +137,7 @@ func (c *clients) issue(as, name string, good time.Duration) {
 // as makes a request with a token.
 func (c *clients) as(token, method, path, body string) (int, string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 90*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(body))
 	if err != nil {

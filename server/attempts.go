@@ -17,8 +17,9 @@ const (
 // attempts counts the failed logins of each address: a bucket of maxFailures that
 // fills by one each failureAfter.
 type attempts struct {
-	mu   sync.Mutex
-	from map[netip.Prefix]bucket
+	mu    sync.Mutex
+	from  map[netip.Prefix]bucket
+	swept time.Time // those that are forgiven were taken out
 }
 
 type bucket struct {
@@ -49,9 +50,12 @@ func (a *attempts) failed(addr string, at time.Time) {
 		a.from = map[netip.Prefix]bucket{}
 	}
 	if len(a.from) >= maxAddresses {
-		for k, b := range a.from { // those that are forgiven go first
-			if b.now(at) == 0 {
-				delete(a.from, k)
+		if at.Sub(a.swept) >= failureAfter { // not at each of a flood of failures
+			a.swept = at
+			for k, b := range a.from { // those that are forgiven go first
+				if b.now(at) == 0 {
+					delete(a.from, k)
+				}
 			}
 		}
 		for k := range a.from { // then any: an attacker with that many addresses is not stopped here

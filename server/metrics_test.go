@@ -152,7 +152,7 @@ func TestTurns(t *testing.T) {
 	} {
 		r.site.publish(e)
 	}
-	deadline, end := context.WithTimeout(ctx, 10*time.Second)
+	deadline, end := context.WithTimeout(ctx, 90*time.Second)
 	defer end()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

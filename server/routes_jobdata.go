@@ -48,6 +48,18 @@ func (s *Server) jobDataRoutes() {
 		return s.o.JobData, nil
 	}
 
+	files := func(ctx context.Context, id string) (*compute.JobFiles, error) {
+		d, err := data()
+		if err != nil {
+			return nil, err
+		}
+		f, err := d.Files(ctx, id)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return f, nil
+	}
+
 	exec := operation("exec", "POST", "/jobs/{id}/exec", "jobs", "Run a command beside a running job",
 		"Where its first node runs, with its environment and folders. The response is the command's output as it comes; its exit status "+
 			"is the trailer "+ExitTrailer+", or "+ErrorTrailer+" says why there is none. The command ends when the connection does, or the job.")
@@ -96,13 +108,9 @@ func (s *Server) jobDataRoutes() {
 			Limit int `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"Most items"`
 		},
 		) (*body[FileList], error) {
-			d, err := data()
+			f, err := files(ctx, in.ID)
 			if err != nil {
 				return nil, err
-			}
-			f, err := d.Files(ctx, in.ID)
-			if err != nil {
-				return nil, problem(err)
 			}
 			defer f.Close()
 			items, more, err := f.List(ctx, in.What, in.Limit)
@@ -116,13 +124,9 @@ func (s *Server) jobDataRoutes() {
 		Path string `path:"path" maxLength:"4096" doc:"Path, which begins with work/ or checkpoint/"`
 	},
 	) (*huma.StreamResponse, error) {
-		d, err := data()
+		f, err := files(ctx, in.ID)
 		if err != nil {
 			return nil, err
-		}
-		f, err := d.Files(ctx, in.ID)
-		if err != nil {
-			return nil, problem(err)
 		}
 		defer f.Close()
 		src, info, err := f.Open(in.Path)
@@ -151,18 +155,14 @@ func (s *Server) jobDataRoutes() {
 		Folder
 	},
 	) (*huma.StreamResponse, error) {
-		d, err := data()
+		f, err := files(ctx, in.ID)
 		if err != nil {
 			return nil, err
-		}
-		f, err := d.Files(ctx, in.ID)
-		if err != nil {
-			return nil, problem(err)
 		}
 		f.Close() // only to tell of what is not there before the stream begins
 		headers := map[string]string{"Content-Disposition": mime.FormatMediaType("attachment", map[string]string{"filename": in.ID + ".tar.gz"})}
 		return s.streamed("application/gzip", headers, buffered(func(ctx context.Context, w io.Writer) error {
-			f, err := d.Files(ctx, in.ID)
+			f, err := files(ctx, in.ID)
 			if err != nil {
 				return err
 			}

@@ -42,6 +42,19 @@ func driver(f *sim.Fleet, i int) device.Miner {
 	return antminer.New(f.Address(i))
 }
 
+// sleeps puts a miner to sleep and sees that it says so.
+func sleeps(_ int, m device.Miner) error {
+	ctx := context.Background()
+	if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
+		return err
+	}
+	r, err := m.Read(ctx)
+	if err == nil && r.Mode != sluice.ModeSleep {
+		err = fmt.Errorf("reads %q", r.Mode)
+	}
+	return err
+}
+
 // each runs do for every miner with a site controller's worth of workers.
 func each(tb testing.TB, drivers []device.Miner, do func(i int, m device.Miner) error) {
 	tb.Helper()
@@ -97,16 +110,7 @@ func BenchmarkCurtail4000(b *testing.B) {
 	var used time.Duration
 	for b.Loop() {
 		began := cpu(b)
-		each(b, drivers, func(_ int, m device.Miner) error {
-			if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
-				return err
-			}
-			r, err := m.Read(ctx)
-			if err == nil && r.Mode != sluice.ModeSleep {
-				err = fmt.Errorf("reads %q", r.Mode)
-			}
-			return err
-		})
+		each(b, drivers, sleeps)
 		b.StopTimer()
 		used += cpu(b) - began
 		each(b, drivers, func(i int, m device.Miner) error {
@@ -182,16 +186,7 @@ func BenchmarkDialects(b *testing.B) {
 			var used time.Duration
 			for b.Loop() {
 				began := cpu(b)
-				each(b, drivers, func(_ int, m device.Miner) error {
-					if _, err := m.Set(ctx, sluice.ModeSleep, nil); err != nil {
-						return err
-					}
-					r, err := m.Read(ctx)
-					if err == nil && r.Mode != sluice.ModeSleep {
-						err = fmt.Errorf("reads %q", r.Mode)
-					}
-					return err
-				})
+				each(b, drivers, sleeps)
 				b.StopTimer()
 				used += cpu(b) - began
 				each(b, drivers, func(i int, m device.Miner) error {

@@ -75,7 +75,7 @@ func (w *world) turns(d, step time.Duration) {
 		w.now = w.now.Add(step)
 		now := w.now
 		w.mu.Unlock()
-		w.must(w.site.Step(context.Background(), now))
+		w.step(now)
 	}
 }
 

@@ -73,7 +73,7 @@ func (s *Site) Step(ctx context.Context, now time.Time) error {
 func (s *Site) due(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.jobsChanged.Swap(false) {
+	if changed, freed := s.jobsChanged.Swap(false), s.o.Compute.RoomFreed(); changed || freed {
 		s.need("job")
 	}
 	if !now.Truncate(s.o.Step).Equal(s.plannedFor) {

@@ -102,8 +102,15 @@ func TestAFullHouseWaitsItsTurn(t *testing.T) {
 		t.Errorf("%d %+v", code, e)
 	}
 	<-a.places
-	if code, e := ask(t, http.MethodGet, srv.URL, "/api/v1/query", url.Values{"query": {"1"}}); code != http.StatusOK {
-		t.Errorf("%d %+v", code, e)
+	// There is room again: now a query may be late, on a busy machine, but not for want of it.
+	for try := 0; ; try++ {
+		code, e := ask(t, http.MethodGet, srv.URL, "/api/v1/query", url.Values{"query": {"1"}})
+		if code == http.StatusOK {
+			break
+		}
+		if try == 100 || e.ErrorType != "timeout" {
+			t.Fatalf("%d %+v", code, e)
+		}
 	}
 }
 

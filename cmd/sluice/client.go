@@ -203,6 +203,28 @@ func askFor[T any](ctx context.Context, c *client, method, path string, in any) 
 	return v, raw, nil
 }
 
+// shows lets a command ask for one thing at a path of the API and write it for a person, or
+// as the API's JSON.
+func shows[T any](cmd *cobra.Command, at *remote, path func(args []string) string, write func(w io.Writer, v T) error) *cobra.Command {
+	var asJSON bool
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := at.open()
+		if err != nil {
+			return err
+		}
+		v, raw, err := askFor[T](cmd.Context(), c, http.MethodGet, path(args), nil)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), raw)
+		}
+		return write(cmd.OutOrStdout(), v)
+	}
+	return cmd
+}
+
 // list reads up to limit items of a list, 0 for all, page by page. The raw
 // answer is one page of them all.
 func list[T any](ctx context.Context, c *client, path string, q url.Values, limit int) ([]T, json.RawMessage, error) {

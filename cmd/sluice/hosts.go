@@ -23,22 +23,9 @@ func hostCmd() *cobra.Command {
 }
 
 func hostListCmd(at *remote) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{Use: "list", Short: "List the machines that join by an agent", Args: exactly()}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := at.open()
-		if err != nil {
-			return err
-		}
-		hosts, raw, err := askFor[[]server.JoinedHost](cmd.Context(), c, http.MethodGet, "/hosts", nil)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), raw)
-		}
-		g := newGrid(cmd.OutOrStdout(), "NAME", "STATE", "LAST HEARD", "RUNS", "WAITING", "TOKENS", "CPUS", "MEMORY", "GPUS", "WHY")
+	return shows(cmd, at, func([]string) string { return "/hosts" }, func(w io.Writer, hosts []server.JoinedHost) error {
+		g := newGrid(w, "NAME", "STATE", "LAST HEARD", "RUNS", "WAITING", "TOKENS", "CPUS", "MEMORY", "GPUS", "WHY")
 		for _, h := range hosts {
 			heard, memory := "", ""
 			if h.HeardAt != nil {
@@ -50,8 +37,7 @@ func hostListCmd(at *remote) *cobra.Command {
 			g.row(h.Name, h.State, orDash(heard), fmt.Sprint(h.Runs), fmt.Sprint(h.Pending), fmt.Sprint(h.Tokens), fmt.Sprint(h.CPUs), orDash(memory), orDash(gpusOf(h)), h.Why)
 		}
 		return g.flush()
-	}
-	return cmd
+	})
 }
 
 // gpusOf is how many GPUs a host has, and of which model.

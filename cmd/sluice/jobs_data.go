@@ -224,50 +224,22 @@ func wipeText(w compute.Wipe) string {
 
 func jobWipesCmd(at *remote) *cobra.Command {
 	var n int
-	var asJSON bool
 	cmd := &cobra.Command{Use: "wipes", Short: "List what was wiped of which job, the newest first", Args: exactly()}
 	cmd.Flags().IntVarP(&n, "number", "n", 100, "at most so many, up to 10000")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := at.open()
-		if err != nil {
-			return err
-		}
-		p, raw, err := askFor[server.Page[compute.Wipe]](cmd.Context(), c, http.MethodGet, "/wipes?limit="+strconv.Itoa(n), nil)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), raw)
-		}
-		g := newGrid(cmd.OutOrStdout(), "JOB", "TENANT", "WHY", "WIPED")
-		for _, w := range p.Items {
-			g.row(w.Job, orDash(w.Tenant), w.Why, wipeText(w))
+	path := func([]string) string { return "/wipes?limit=" + strconv.Itoa(n) }
+	return shows(cmd, at, path, func(w io.Writer, p server.Page[compute.Wipe]) error {
+		g := newGrid(w, "JOB", "TENANT", "WHY", "WIPED")
+		for _, r := range p.Items {
+			g.row(r.Job, orDash(r.Tenant), r.Why, wipeText(r))
 		}
 		return g.flush()
-	}
-	return cmd
+	})
 }
 
 func jobWhyCmd(at *remote) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{Use: "why ID", Short: "Show why a job is where it is, or waits", Args: exactly("ID")}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := at.open()
-		if err != nil {
-			return err
-		}
-		p, raw, err := askFor[server.Page[compute.Placement]](cmd.Context(), c, http.MethodGet, "/jobs/"+url.PathEscape(args[0])+"/placements", nil)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), raw)
-		}
-		return writePlacements(cmd.OutOrStdout(), p.Items)
-	}
-	return cmd
+	path := func(args []string) string { return "/jobs/" + url.PathEscape(args[0]) + "/placements" }
+	return shows(cmd, at, path, func(w io.Writer, p server.Page[compute.Placement]) error { return writePlacements(w, p.Items) })
 }
 
 func writePlacements(w io.Writer, ps []compute.Placement) error {

@@ -346,34 +346,21 @@ func until(t *time.Time) string {
 }
 
 func tenantTokensCmd(at *remote) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{Use: "tokens NAME", Short: "List a client's tokens", Args: exactly("NAME")}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := at.open()
-		if err != nil {
-			return err
+	path := func(args []string) string { return "/tenants/" + url.PathEscape(args[0]) + "/tokens" }
+	when := func(t *time.Time) string {
+		if t == nil {
+			return "-"
 		}
-		p, raw, err := askFor[server.Page[tenant.Token]](cmd.Context(), c, http.MethodGet, "/tenants/"+url.PathEscape(args[0])+"/tokens", nil)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(cmd.OutOrStdout(), raw)
-		}
-		when := func(t *time.Time) string {
-			if t == nil {
-				return "-"
-			}
-			return stamp(*t)
-		}
-		g := newGrid(cmd.OutOrStdout(), "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "LAST USED")
+		return stamp(*t)
+	}
+	return shows(cmd, at, path, func(w io.Writer, p server.Page[tenant.Token]) error {
+		g := newGrid(w, "ID", "NAME", "CREATED", "EXPIRES", "REVOKED", "LAST USED")
 		for _, t := range p.Items {
 			g.row(t.ID, orDash(t.Name), stamp(t.CreatedAt), when(t.ExpiresAt), when(t.RevokedAt), when(t.UsedAt))
 		}
 		return g.flush()
-	}
-	return cmd
+	})
 }
 
 func tenantRevokeCmd(at *remote) *cobra.Command {

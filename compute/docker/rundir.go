@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice"
 	"sluice/compute"
 )
 
@@ -150,32 +151,11 @@ func readJSON(dir, name string, v any) error {
 	return nil
 }
 
-// writeJSON writes a file at once: whoever reads it finds all of it or none,
-// also after a power cut.
 func writeJSON(dir, name string, v any) error {
-	err := func() error {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		f, err := os.CreateTemp(dir, name+".*")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
-		_, err = f.Write(b)
-		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-			return err
-		}
-		if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-			return err
-		}
-		d, err := os.Open(dir)
-		if err != nil {
-			return err
-		}
-		return errors.Join(d.Sync(), d.Close())
-	}()
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = sluice.WriteFile(filepath.Join(dir, name), b)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}

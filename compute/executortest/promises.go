@@ -85,19 +85,27 @@ func hook(t *testing.T, s Subject) {
 }
 
 func hookHangs(t *testing.T, s Subject) {
-	spec := s.Spec(``, 0)
-	n := doze(spec)
-	spec.Task.Run = `echo up > up; exec sleep 1000`
-	spec.Interrupt.Hook = `echo in > hooked; exec sleep ` + n
-	x := s.New()
-	h := start(t, x, spec)
-	appears(t, s.file(spec, "up"))
-	stop(t, x, h, 500*time.Millisecond)
-	if alive(t, n) {
-		t.Error("the hook lives")
-	}
-	if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped || read(t, s.file(spec, "hooked")) != "in" {
-		t.Fatalf("exit %+v", e)
+	for grace := 500 * time.Millisecond; ; grace *= 2 { // a busy machine may take so long to begin the hook
+		spec := s.Spec(``, 0)
+		n := doze(spec)
+		spec.Task.Run = `echo up > up; exec sleep 1000`
+		spec.Interrupt.Hook = `echo in > hooked; exec sleep ` + n
+		x := s.New()
+		h := start(t, x, spec)
+		appears(t, s.file(spec, "up"))
+		stop(t, x, h, grace)
+		if alive(t, n) {
+			t.Error("the hook lives")
+		}
+		if e := wait(t, x, h); e.Code != 137 || e.Signal != "SIGKILL" || !e.Stopped {
+			t.Fatalf("exit %+v", e)
+		}
+		switch hooked := read(t, s.file(spec, "hooked")); {
+		case hooked == "in":
+			return
+		case grace > patience/4:
+			t.Fatalf("the hook has not begun in a grace of %s: %q", grace, hooked)
+		}
 	}
 }
 

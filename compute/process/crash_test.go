@@ -90,16 +90,15 @@ func waitRun(t *testing.T, x *process.Executor, h compute.Handle) compute.Exit {
 	return e
 }
 
-// A run outlives the kill -9 of its server, is not started again by the next,
-// and tells that one its exit status.
-func TestServerKilled(t *testing.T) {
-	dir := t.TempDir()
-	s := spec(t, dir, `echo x >> count; echo up > up; while [ ! -e go ]; do sleep 0.02; done; echo late; exit 9`)
-	b, err := json.Marshal(s)
+// killed has another process of this program serve until it has said a line, and kills
+// it then with its whole group, as a terminal's Ctrl-\ or a service manager would.
+func killed(t *testing.T, serves string, what any) (line string) {
+	t.Helper()
+	b, err := json.Marshal(what)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "spec")
+	file := filepath.Join(t.TempDir(), "server")
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +106,7 @@ func TestServerKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, "serve", file)
+	cmd := exec.Command(self, serves, file)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -116,12 +115,20 @@ func TestServerKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	// Its whole group, as a terminal's Ctrl-\ or a service manager would.
+	line, _ = bufio.NewReader(out).ReadString('\n')
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	return line
+}
+
+// A run outlives the kill -9 of its server, is not started again by the next,
+// and tells that one its exit status.
+func TestServerKilled(t *testing.T) {
+	dir := t.TempDir()
+	s := spec(t, dir, `echo x >> count; echo up > up; while [ ! -e go ]; do sleep 0.02; done; echo late; exit 9`)
+	line := killed(t, "serve", s)
 	if line != "started <nil>\n" {
 		t.Fatalf("the server said %q", line)
 	}

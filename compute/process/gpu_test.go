@@ -1,12 +1,10 @@
 package process_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -137,29 +135,7 @@ func TestGPURunAcrossServers(t *testing.T) {
 		s.GPUs = []int{i}
 		in.Runs = append(in.Runs, s)
 	}
-	b, err := json.Marshal(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "server")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, "serve-gpus", file)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
+	line := killed(t, "serve-gpus", in)
 	// Whatever comes, nothing of it outlives the test.
 	bare := newExecutor(t, process.Config{})
 	handles := make([]compute.Handle, 2)

@@ -172,40 +172,13 @@ func readJSON(dir, name string, v any) error {
 	return nil
 }
 
-// writeJSON writes a file at once: whoever reads it finds all of it or none,
-// also after a power cut.
 func writeJSON(dir, name string, v any) error {
 	b, err := json.Marshal(v)
+	if err == nil {
+		err = sluice.WriteFile(filepath.Join(dir, name), b)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
-	}
-	f, err := os.CreateTemp(dir, name+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
-	_, err = f.Write(b)
-	return errors.Join(err, commit(f, filepath.Join(dir, name)))
-}
-
-// commit makes the written file durable under its final name.
-func commit(f *os.File, path string) error {
-	err := f.Sync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		var d *os.File
-		if d, err = os.Open(filepath.Dir(path)); err == nil {
-			err = d.Sync()
-			_ = d.Close()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func crowdProcess(text string) int {
 			if err != nil {
 				panic(err)
 			}
-			time.Sleep(time.Duration(i) * 4 * time.Millisecond)
+			<-time.After(time.Duration(i) * 4 * time.Millisecond) // not all in one instant
 			l, err := fabric.Dial(context.Background(), fabric.LinkConfig{URL: o.URL, Token: tok})
 			if err != nil {
 				panic(err)
@@ -54,6 +54,8 @@ func beatOn(l *fabric.Link, host string, i int) {
 		b.Runs = append(b.Runs, fabric.RunState{Run: fmt.Sprintf("j-%d-%d-r1", i, r), Phase: fabric.Running})
 	}
 	var seq uint64
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	for n := 1; ; n++ {
 		for r := range b.Runs {
 			b.Runs[r].Usage = compute.Usage{Seconds: float64(n), CPUSec: float64(n) * 3.7, MemPeak: 1 << 33, Power: 612, EnergyWh: float64(n) / 6}
@@ -74,7 +76,7 @@ func beatOn(l *fabric.Link, host string, i int) {
 			}
 		}
 		cancel()
-		time.Sleep(time.Second)
+		<-second.C
 	}
 }
 

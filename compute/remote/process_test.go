@@ -125,7 +125,7 @@ func siteProcess(text string) int {
 			for {
 				h, err := x.Start(ctx, s)
 				if err != nil {
-					time.Sleep(100 * time.Millisecond)
+					<-time.After(100 * time.Millisecond) // as a turn of a site would ask again
 					continue
 				}
 				e, err := x.Wait(ctx, h)
@@ -250,13 +250,68 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		}
 	}
 	killAgent()
-	// What the last agent has spooled arrives with the next; then nothing waits.
-	hubless := child(t, "agent", a)
-	time.Sleep(1500 * time.Millisecond) //nolint:forbidigo // a while in which it hands on its spool
-	hubless()
 	killSite()
-	checkEvents(t, siteDir)
+	// What the last agent has spooled arrives with the next, at a site that stays.
+	db, err := store.Open(t.Context(), siteDir, store.Options{Site: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	hub, err := fabric.NewHub(t.Context(), fabric.Config{Dir: filepath.Join(siteDir, "fabric"), Listen: o.URL, Hosts: []string{"h1"}, Tokens: db.Fabric(), Journal: db.Fabric()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Close()
+	last := spooled(t, hostDir)
+	killAgent = child(t, "agent", a)
+	waitFor(t, "what was spooled is stored", func() bool {
+		for _, e := range events(t, db) {
+			if e.Seq == last {
+				return true
+			}
+		}
+		return false
+	})
+	killAgent()
+	hub.Close()
+	checkEvents(t, events(t, db))
 	endGuard(t, hostDir)
+}
+
+// spooled is the number of the newest event that a host's agent keeps.
+func spooled(t *testing.T, hostDir string) (last uint64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(hostDir, "spool", "*.events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var e fabric.Event
+			_, text, _ := strings.Cut(line, " ")
+			if json.Unmarshal([]byte(text), &e) == nil { // the kill may have cut the last one
+				last = max(last, e.Seq)
+			}
+		}
+	}
+	if last == 0 {
+		t.Fatal("nothing is spooled")
+	}
+	return last
+}
+
+// events are all that the host has reported.
+func events(t *testing.T, db *store.DB) []fabric.Event {
+	t.Helper()
+	all, err := db.Fabric().Events(t.Context(), "h1", "", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func ended(specs []compute.RunSpec) bool {
@@ -269,17 +324,8 @@ func ended(specs []compute.RunSpec) bool {
 }
 
 // checkEvents finds what is missing or doubled among what a host has reported.
-func checkEvents(t *testing.T, siteDir string) {
+func checkEvents(t *testing.T, events []fabric.Event) {
 	t.Helper()
-	db, err := store.Open(t.Context(), siteDir, store.Options{Site: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	events, err := db.Fabric().Events(t.Context(), "h1", "", 1_000_000)
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := map[uint64]bool{}
 	last := map[string]int{}
 	ends := map[string]int{}

@@ -140,10 +140,13 @@ func (w *world) join(host string, tok fabric.JoinToken, change ...func(*agent.Co
 	return stop
 }
 
+// pace is how often until looks.
+const pace = 3 * time.Millisecond
+
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
 	late := time.After(60 * time.Second)
-	tick := time.NewTicker(3 * time.Millisecond)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for !ok() {
 		select {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/device/devicetest"
 	"sluice/device/gpu"
 	"sluice/device/gpu/gputest"
 )
@@ -127,7 +128,7 @@ func TestHang(t *testing.T) {
 	}
 	hangs.Mode = "hang"
 	d.Set([]gputest.Fake{gputest.H100(0), hangs})
-	begin := time.Now()
+	all := devicetest.OwnTime(t)
 	gpus, err := n.Inventory(t.Context())
 	if err != nil || len(gpus) != 2 || gpus[0].Fault != nil {
 		t.Fatalf("%+v, %v", gpus, err)
@@ -136,14 +137,14 @@ func TestHang(t *testing.T) {
 		t.Errorf("the one that hangs: %+v", g)
 	}
 	// Now it is known: it costs nothing any more, and the other one goes on.
-	once := time.Now()
-	if _, err := n.Read(t.Context(), hangs.UUID); gpu.FaultOf(err) == nil || time.Since(once) > time.Second {
-		t.Errorf("a second question took %s: %v", time.Since(once), err)
+	once := devicetest.OwnTime(t)
+	if _, err := n.Read(t.Context(), hangs.UUID); gpu.FaultOf(err) == nil || once() > time.Second {
+		t.Errorf("a second question took %s: %v", once(), err)
 	}
 	if _, err := n.Read(t.Context(), gpus[0].UUID); err != nil {
 		t.Errorf("the other GPU: %v", err)
 	}
-	if d := time.Since(begin); d > 10*time.Second {
+	if d := all(); d > 10*time.Second {
 		t.Errorf("all of it took %s", d)
 	}
 }
@@ -159,10 +160,10 @@ func TestHangingRead(t *testing.T) {
 	if _, err := n.Read(short, hangs.UUID); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("%v", err)
 	}
-	begin := time.Now()
+	took := devicetest.OwnTime(t)
 	_, err := n.Read(t.Context(), hangs.UUID)
-	if f := gpu.FaultOf(err); f == nil || time.Since(begin) > 6*time.Second {
-		t.Fatalf("%v after %s", err, time.Since(begin))
+	if f := gpu.FaultOf(err); f == nil || took() > 6*time.Second {
+		t.Fatalf("%v after %s", err, took())
 	}
 }
 

@@ -24,39 +24,11 @@ func (h *Holds) store(x *hold) error {
 	if err != nil {
 		return fmt.Errorf("store the GPUs of %s: %w", filepath.Base(x.Run), err)
 	}
-	if err := writeFile(h.file(x.Run), b); err != nil {
+	if err := sluice.WriteFile(h.file(x.Run), b); err != nil {
 		return fmt.Errorf("store the GPUs of %s: %w", filepath.Base(x.Run), err)
 	}
 	x.stored = time.Now()
 	return nil
-}
-
-// writeFile replaces a file so that after a crash the old or the new one is there.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".hold-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is gone when all went well
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // maxHold bounds a hold's file.
