@@ -142,6 +142,7 @@ func (s *Site) command(ctx context.Context, m *miner) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.inflight--
+			s.endWave()
 			if m.gen == gen {
 				m.cancel = nil
 			}

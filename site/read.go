@@ -52,6 +52,7 @@ func (s *Site) next(n int) []asked {
 func (s *Site) ask(ctx context.Context, stamp func() time.Time, n int) (wait func()) {
 	var wg sync.WaitGroup
 	for _, a := range s.next(n) {
+		s.standAside(ctx)
 		hangUp := s.line()
 		wg.Go(func() {
 			defer hangUp()

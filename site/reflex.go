@@ -71,6 +71,9 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	for _, m := range s.toLaunch {
 		m.act.limit = true
 	}
+	if len(s.toLaunch) > 0 {
+		s.beginWave()
+	}
 	if len(d.Moves)+len(d.JobMoves) > 0 {
 		s.record(d)
 		s.need(trigger)

@@ -140,6 +140,7 @@ type Site struct {
 	rampLeft     sluice.Watts // load that may still be woken in this minute
 	rampAt       time.Time
 	inflight     int
+	wave         wave
 	replan       string    // why the next turn must plan; empty: not
 	plannedFor   time.Time // start of the interval of the newest plan
 	plannedAt    time.Time

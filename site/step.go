@@ -116,6 +116,7 @@ func (s *Site) Run(ctx context.Context, now func() time.Time, period time.Durati
 		case <-t.C:
 		case <-s.kick:
 		}
+		s.standAside(ctx) // then the turn also finds that the order is met
 	}
 	s.ops.Wait()
 }

@@ -15,7 +15,7 @@ var byModel = []struct {
 	algorithm string
 }{
 	{regexp.MustCompile(`(?i)\b(antminer )?(L3|L5|L7|L9|L11)(\+|\+\+|\b)`), "scrypt"},
-	{regexp.MustCompile(`(?i)\bDG1|\bDG2|\bDG Home|mini.?doge|\bLT5|\bLT6|\bA4\+? ?(LTC|dominator)|\bA6\+? ?(LTC)`), "scrypt"},
+	{regexp.MustCompile(`(?i)\bDG1|\bDG2|\bDG[ -]?Home|\bhammer D10|mini.?doge|\bLT5|\bLT6|\bA4\+? ?(LTC|dominator)|\bA6\+? ?(LTC)`), "scrypt"},
 	{regexp.MustCompile(`(?i)\b(antminer )?(D3|D5|D7|D9)\b`), "x11"},
 	{regexp.MustCompile(`(?i)\b(antminer )?(Z9|Z11|Z15)\b`), "equihash"},
 	{regexp.MustCompile(`(?i)\b(antminer )?(E3|E9|E11)\b`), "etchash"},

@@ -40,7 +40,10 @@ func (d *Dialect) report(root map[string]any) device.Report {
 	if r.PowerW != nil {
 		r.PowerSource = cmp.Or(m.PowerSource.text(e), device.PowerEstimate)
 	}
-	r.UptimeS = m.Uptime.number(e, seconds, 0)
+	// 0 is what a mining program says that has not begun.
+	if r.UptimeS = m.Uptime.number(e, seconds, 0); r.UptimeS != nil && *r.UptimeS <= 0 {
+		r.UptimeS = nil
+	}
 	r.FansRPM = m.Fans.numbers(e, rpm, 0)
 	r.Profiles = m.profiles(e)
 	r.Boards = m.boards(e, hint)
