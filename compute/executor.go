@@ -40,7 +40,7 @@ type RunSpec struct {
 	Isolation     Isolation     // what stands between it and the host
 	Image         string        // container image; empty: the host's default
 	Egress        Egress        // what it may reach
-	EgressAllow   []string      // besides that; each is a Reach
+	EgressAllow   []string      `json:",omitempty"` // besides that; each is a Reach
 	Interrupt     Interrupt     // how Stop asks it to end
 	Remaining     time.Duration // virtual jobs: running time still needed
 }

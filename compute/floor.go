@@ -230,7 +230,9 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 		case h.DiskGB > 0 && res.DiskGB > h.DiskGB:
 			why = fmt.Sprintf("it has %g GB of disk", h.DiskGB)
 		default:
-			why = s.refuses(h, e.Task, res, t)
+			if why = s.refuses(h, e.Task, res, t); why == "" {
+				why = s.heldWhy(h, isolation(e.Task, res, t))
+			}
 		}
 		if ok[i] = why == ""; !ok[i] {
 			refused[h.Name] = why

@@ -478,3 +478,33 @@ func TestChoices(t *testing.T) {
 		t.Fatalf("%+v\n%+v", a, b)
 	}
 }
+
+// What an isolation keeps back waits, with its reason, and nothing else does.
+func TestHoldBack(t *testing.T) {
+	h := cpuHost("h1", 4)
+	h.Executors = map[compute.Isolation]string{compute.IsolationContainer: "process"} // as good as any here
+	h.Isolations = []compute.Isolation{compute.IsolationNone, compute.IsolationContainer}
+	w := newWorld(t, h)
+	r := script("true")
+	r.Task.Resources.Isolation = compute.IsolationContainer
+	inside := w.submit(r)
+	plain := w.submit(script("true"))
+	if err := w.svc.HoldBack("h1", compute.IsolationContainer, "its containers do not start: no engine"); err != nil {
+		t.Fatal(err)
+	}
+	err := w.svc.Start(t.Context(), w.Now(), inside.ID, "")
+	wantKind(t, err, sluice.Conflict)
+	if err == nil || !strings.Contains(err.Error(), "do not start: no engine") || w.job(inside.ID).State != compute.Queued {
+		t.Errorf("%v, %s", err, w.job(inside.ID).State)
+	}
+	if held := w.svc.HostUse()["h1"].Held; !strings.Contains(held, "no engine") {
+		t.Errorf("the host says %q", held)
+	}
+	w.start(plain.ID)
+	w.reach(plain.ID, compute.Succeeded)
+	if err := w.svc.HoldBack("h1", compute.IsolationContainer, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.start(inside.ID)
+	wantKind(t, w.svc.HoldBack("h9", compute.IsolationContainer, ""), sluice.NotFound)
+}

@@ -16,6 +16,7 @@ type HostUse struct {
 	UnitsBusy int
 	Silent    string       // why it cannot be heard; "" where it can
 	Fault     string       // what is broken of it; "" for nothing
+	Held      string       // why some of its isolations cannot be had at present
 	Measured  bool         // PowerW is the host's own reading
 	JobsW     sluice.Watts // of the jobs on it, by their readings or by UnitW
 	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
@@ -51,6 +52,11 @@ func (s *Service) HostUse() map[string]HostUse {
 			}
 		}
 		u.Silent, u.Fault = s.blocked[name][BlockedByFabric], s.blocked[name][BlockedByGPU]
+		for _, i := range Isolations() {
+			if why := s.heldBack[name][i]; why != "" && u.Held != why {
+				u.Held = strings.TrimPrefix(u.Held+"; "+why, "; ")
+			}
+		}
 		slices.Sort(u.Jobs)
 		out[name] = u
 	}
@@ -95,6 +101,31 @@ func (s *Service) Block(host, by, why string) error {
 	}
 	s.blocked[host][by] = why
 	return nil
+}
+
+// HoldBack keeps new jobs that an isolation is for off a host, until it is called
+// with an empty why. What runs there goes on. It is not stored.
+func (s *Service) HoldBack(host string, i Isolation, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.hosts[host]; !ok {
+		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
+	}
+	if s.heldBack[host] == nil {
+		s.heldBack[host] = map[Isolation]string{}
+	}
+	s.heldBack[host][i] = why
+	return nil
+}
+
+// heldWhy is what keeps work of the isolation off a host at present, or "". The
+// caller holds mu.
+func (s *Service) heldWhy(h Host, want Isolation) string {
+	if !h.Real {
+		return ""
+	}
+	_, gives := h.ExecutorFor(want)
+	return s.heldBack[h.Name][gives]
 }
 
 // blockedWhy is all that keeps jobs off a host, or "". The caller holds mu.

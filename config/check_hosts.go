@@ -39,13 +39,14 @@ func (d *decoder) checkHosts(c *Config) {
 func (d *decoder) checkContainers(p string, k Containers) {
 	for name, path := range map[string]string{"socket": k.Socket, "sandbox_socket": k.SandboxSocket} {
 		if path != "" && (!filepath.IsAbs(path) || strings.Contains(path, "://")) {
-			d.bad(p+"."+name, filepath.Join("/", strings.TrimPrefix(path, "unix://")), "%s.%s: %q is not the path of a socket", p, name, path)
+			at := join(p, name)
+			d.bad(at, filepath.Join("/", strings.TrimPrefix(path, "unix://")), "%s: %q is not the path of a socket", at, path)
 		}
 	}
 	allowed := []string{"container", "sandbox"}
 	for i, name := range k.Isolations {
 		if !slices.Contains(allowed, name) {
-			at := fmt.Sprintf("%s.isolations[%d]", p, i)
+			at := fmt.Sprintf("%s[%d]", join(p, "isolations"), i)
 			d.bad(at, nearest(name, allowed), "%s: %q is not one of %s", at, name, strings.Join(allowed, ", "))
 		}
 	}

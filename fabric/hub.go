@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"sluice"
+	"sluice/compute"
 )
 
 // Unreachable is how long a host may be silent before it counts as such.
@@ -36,7 +37,8 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time // default time.Now
 
-	// OnReach is told when a host begins to answer or ceases to. It must not block.
+	// OnReach is told when a host begins to answer or ceases to, or to hold back what
+	// it cannot start. It must not block.
 	OnReach func(Reach)
 	// OnEvents is told what has become durable, in order for each host. Optional.
 	OnEvents func(host string, events []Event)
@@ -48,6 +50,7 @@ type Reach struct {
 	OK    bool
 	Since time.Time
 	Why   string
+	Held  map[compute.Isolation]string // while it answers: why runs of an isolation would not start there
 }
 
 // Follower is told what hosts say. Its methods must not block for long.
@@ -342,6 +345,11 @@ func (h *Hub) Hosts() []HostStatus {
 		switch {
 		case s.reach.OK:
 			v.State = "ready"
+			for _, i := range compute.Isolations() {
+				if why := s.reach.Held[i]; why != "" && v.Why == "" {
+					v.Why = fmt.Sprintf("%s: %s", i, why)
+				}
+			}
 		case s.refused != "":
 			v.State, v.Why = "refused", s.refused
 		case !joined && s.heardAt.IsZero():

@@ -17,6 +17,7 @@ import (
 	"sluice/compute/agent"
 	"sluice/compute/docker"
 	"sluice/compute/process"
+	"sluice/config"
 	"sluice/fabric"
 )
 
@@ -33,18 +34,40 @@ type executorFlags struct {
 	names           []string
 	docker, sandbox string // sockets
 	image           string
+	containers      string // file
 }
+
+// engineFlags are those that a file says instead.
+var engineFlags = []string{"docker-socket", "sandbox-socket", "image"}
 
 func (f *executorFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.names, "executor", []string{"process"}, "how jobs run here: process, for tenants marked trusted; docker")
 	c.Flags().StringVar(&f.docker, "docker-socket", "/run/podman/podman.sock", "docker: `PATH` of the socket of Docker's or Podman's engine")
 	c.Flags().StringVar(&f.sandbox, "sandbox-socket", "", "docker: `PATH` of the engine for sandboxed jobs, where it is another")
 	c.Flags().StringVar(&f.image, "image", "", "docker: `IMAGE` of jobs that name none")
+	c.Flags().StringVar(&f.containers, "containers", "", "docker: YAML `FILE` with what a site's configuration has under containers: (docs/isolation.md), instead of the three before")
+	for _, other := range engineFlags {
+		c.MarkFlagsMutuallyExclusive("containers", other)
+	}
 }
 
 // args are the flags again, for the guard.
 func (f executorFlags) args() []string {
-	return []string{"--executor=" + strings.Join(f.names, ","), "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
+	names := "--executor=" + strings.Join(f.names, ",")
+	if f.containers != "" {
+		return []string{names, "--containers=" + f.containers}
+	}
+	return []string{names, "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
+}
+
+// engine is how containers are run here.
+func (f executorFlags) engine() (config.Containers, error) {
+	if f.containers != "" {
+		return config.LoadContainers(f.containers)
+	}
+	k := config.DefaultContainers()
+	k.Socket, k.SandboxSocket, k.Image = f.docker, f.sandbox, f.image
+	return k, nil
 }
 
 // tokenVariable may hold the join token instead of a file.
@@ -123,6 +146,11 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if f.ways.containers != "" {
+		if f.ways.containers, err = filepath.Abs(f.ways.containers); err != nil { // the guard may have another folder
+			return err
+		}
+	}
 	executors, err := agentExecutors(f.ways)
 	if err != nil {
 		return err
@@ -146,6 +174,13 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	for _, x := range executors {
+		if engine, ok := x.Run.(tryable); ok {
+			w := &engineWatch{engine: engine, isolations: x.Isolations, where: tok.Host, log: log, hold: a.HoldBack, extra: f.ways.sandbox == "" && f.ways.containers == "", said: map[compute.Isolation]string{}}
+			w.holdAll()
+			go w.run(ctx)
+		}
+	}
 	return a.Run(ctx)
 }
 
@@ -168,11 +203,15 @@ func agentExecutors(f executorFlags) ([]agent.Executor, error) {
 			}
 			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationNone}})
 		case "docker":
-			x, err := docker.New(docker.Config{Socket: f.docker, SandboxSocket: f.sandbox, Image: f.image})
+			k, err := f.engine()
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationContainer, compute.IsolationSandbox}})
+			x, err := docker.New(engineConfig(k, nil))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, agent.Executor{Name: name, Run: x, Isolations: may(k)})
 		default:
 			return nil, sluice.Errorf(sluice.Invalid, "--executor process, docker, or process,docker", "there is no executor %q for an agent", name)
 		}

@@ -113,12 +113,18 @@ func labelsOf(h config.Host) map[string]string {
 func (j *joined) reached(r fabric.Reach) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, known := j.reach[r.Host]
+	before, known := j.reach[r.Host]
 	j.reach[r.Host] = r
 	if j.jobs != nil {
 		j.block(r)
 	}
+	for i, why := range r.Held {
+		if why != "" && before.Held[i] != why {
+			j.log.Warn("jobs for a host wait", "host", r.Host, "isolation", i, "why", why)
+		}
+	}
 	switch {
+	case r.OK && before.OK:
 	case r.OK:
 		j.log.Info("a host answers", "host", r.Host)
 	case known:
@@ -132,6 +138,9 @@ func (j *joined) block(r fabric.Reach) {
 		why = "does not answer since " + r.Since.Format(time.TimeOnly) + " UTC: " + r.Why
 	}
 	_ = j.jobs.Block(r.Host, compute.BlockedByFabric, why) // a host of the configuration is known
+	for _, i := range compute.Isolations() {
+		_ = j.jobs.HoldBack(r.Host, i, r.Held[i])
+	}
 }
 
 // follow tells the jobs which hosts answer, from now on.
