@@ -500,6 +500,9 @@ func TestHoldBack(t *testing.T) {
 	if held := w.svc.HostUse()["h1"].Held; !strings.Contains(held, "no engine") {
 		t.Errorf("the host says %q", held)
 	}
+	if in, out := w.svc.HeldBack(inside.ID), w.svc.HeldBack(plain.ID); !strings.Contains(in, "held back on h1: its containers do not start: no engine") || out != "" {
+		t.Errorf("held back: %q, %q", in, out)
+	}
 	w.start(plain.ID)
 	w.reach(plain.ID, compute.Succeeded)
 	if err := w.svc.HoldBack("h1", compute.IsolationContainer, ""); err != nil {

@@ -118,6 +118,30 @@ func (s *Service) HoldBack(host string, i Isolation, why string) error {
 	return nil
 }
 
+// HeldBack is why a job cannot start on any host of its class that would take it,
+// where all of these hold it back at present; else "".
+func (s *Service) HeldBack(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.jobs[id]
+	if e == nil || e.Job.Virtual || len(s.heldBack) == 0 {
+		return ""
+	}
+	t, _ := s.tenant(e.Job.Tenant)
+	res, first := e.Task.Resources, ""
+	for _, h := range s.cfg.Hosts {
+		if h.Class != e.Job.Class || s.refuses(h, e.Task, res, t) != "" {
+			continue
+		}
+		why := s.heldWhy(h, isolation(e.Task, res, t))
+		if why == "" {
+			return ""
+		}
+		first = cmp.Or(first, "held back on "+h.Name+": "+why)
+	}
+	return first
+}
+
 // heldWhy is what keeps work of the isolation off a host at present, or "". The
 // caller holds mu.
 func (s *Service) heldWhy(h Host, want Isolation) string {

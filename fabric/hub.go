@@ -323,6 +323,8 @@ type HostStatus struct {
 	Tokens  int        `json:"tokens"` // that hold
 	Facts   *Facts     `json:"facts,omitempty"`
 	Revoked *time.Time `json:"revoked_at,omitempty"`
+
+	Held map[compute.Isolation]string `json:"held,omitempty"`
 }
 
 // Hosts returns all hosts by name.
@@ -344,12 +346,7 @@ func (h *Hub) Hosts() []HostStatus {
 		}
 		switch {
 		case s.reach.OK:
-			v.State = "ready"
-			for _, i := range compute.Isolations() {
-				if why := s.reach.Held[i]; why != "" && v.Why == "" {
-					v.Why = fmt.Sprintf("%s: %s", i, why)
-				}
-			}
+			v.State, v.Held = "ready", s.reach.Held
 		case s.refused != "":
 			v.State, v.Why = "refused", s.refused
 		case !joined && s.heardAt.IsZero():

@@ -176,7 +176,14 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	}
 	for _, x := range executors {
 		if engine, ok := x.Run.(tryable); ok {
-			w := &engineWatch{engine: engine, isolations: x.Isolations, where: tok.Host, log: log, hold: a.HoldBack, extra: f.ways.sandbox == "" && f.ways.containers == "", said: map[compute.Isolation]string{}}
+			k, err := f.ways.engine()
+			if err != nil {
+				return err
+			}
+			w := &engineWatch{
+				engine: engine, isolations: x.Isolations, where: tok.Host, log: log, hold: a.HoldBack, said: map[compute.Isolation]string{},
+				extra: k.SandboxSocket == "" && len(k.Isolations) == 0,
+			}
 			w.holdAll()
 			go w.run(ctx)
 		}

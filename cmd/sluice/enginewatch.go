@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"sluice"
@@ -94,7 +96,7 @@ func (w *engineWatch) look(ctx context.Context, i compute.Isolation, started boo
 			w.log.Debug("no sandboxes here", "host", w.where, "err", err)
 			return false
 		}
-		if w.said[i] != err.Error() {
+		if !slices.Contains(slices.Collect(maps.Values(w.said)), err.Error()) { // one engine may be that of all
 			w.log.Error("jobs in containers wait: they do not start here", "host", w.where, "isolation", i, "err", err)
 		}
 		w.said[i] = err.Error()

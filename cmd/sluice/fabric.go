@@ -29,15 +29,17 @@ type joined struct {
 	mu    sync.Mutex
 	jobs  *compute.Service
 	reach map[string]fabric.Reach
+	gives map[string][]compute.Isolation // as attested
 }
 
 // withFabric starts the fabric where the configuration has hosts that agents run.
 func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, log *slog.Logger) error {
 	var names []string
+	gives := map[string][]compute.Isolation{}
 	for _, h := range c.Hosts {
 		if h.Driver == "agent" {
 			names = append(names, h.Name)
-			p.addAgent(h)
+			gives[h.Name] = p.addAgent(h)
 		}
 	}
 	if len(names) == 0 {
@@ -47,7 +49,7 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 	if err != nil {
 		return fmt.Errorf("fabric.password: %w", err)
 	}
-	j := &joined{cfg: c.Fabric, log: log, reach: map[string]fabric.Reach{}}
+	j := &joined{cfg: c.Fabric, log: log, reach: map[string]fabric.Reach{}, gives: gives}
 	j.hub, err = fabric.NewHub(ctx, fabric.Config{
 		Dir: filepath.Join(db.Dir(), "fabric"), Listen: c.Fabric.Listen, Hosts: names,
 		Cluster: fabric.Cluster{URL: c.Fabric.URL, CAFile: c.Fabric.CA, Credentials: c.Fabric.Credentials, User: c.Fabric.User, Password: password},
@@ -84,7 +86,7 @@ func (p *parts) hostDesk() server.Hosts {
 }
 
 // addAgent makes a host of one that an agent runs.
-func (p *parts) addAgent(h config.Host) {
+func (p *parts) addAgent(h config.Host) []compute.Isolation {
 	x := compute.Host{
 		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, GPUModel: h.GPU,
 		IdleW: sluice.Watts(h.IdlePower), UnitW: sluice.Watts(h.SlotPower), Real: true, Remote: true,
@@ -97,6 +99,7 @@ func (p *parts) addAgent(h config.Host) {
 		x.Isolations = append(x.Isolations, compute.Isolation(i))
 	}
 	p.addToClass(h, x, first(h.GPU, "joined machine"))
+	return x.Isolations
 }
 
 // labelsOf is what the operator attests of a host.
@@ -118,8 +121,8 @@ func (j *joined) reached(r fabric.Reach) {
 	if j.jobs != nil {
 		j.block(r)
 	}
-	for i, why := range r.Held {
-		if why != "" && before.Held[i] != why {
+	for _, i := range j.gives[r.Host] { // what it does not have to give is no news
+		if why := r.Held[i]; why != "" && why != beingTried && before.Held[i] != why {
 			j.log.Warn("jobs for a host wait", "host", r.Host, "isolation", i, "why", why)
 		}
 	}
@@ -164,6 +167,11 @@ func (j *joined) List(context.Context) ([]server.JoinedHost, error) {
 		if f := h.Facts; f != nil {
 			v.Address, v.Version, v.CPUs, v.MemoryBytes, v.DiskBytes = f.Address, f.Version, f.CPUs, f.MemoryBytes, f.DiskBytes
 			v.GPUs, v.Executors = len(f.GPUs), f.Executors
+		}
+		for _, i := range j.gives[h.Name] {
+			if why := h.Held[i]; why != "" && v.Why == "" {
+				v.Why = string(i) + ": " + why
+			}
 		}
 		if v.State != "ready" && v.Tokens == 0 {
 			v.Why = "it has no token: it never had one, or they were revoked (sluice host token " + v.Name + ")"

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +37,7 @@ func (x *Executor) Try(ctx context.Context, i compute.Isolation, egress compute.
 	}
 	defer os.RemoveAll(dir)
 	h, err := x.Start(ctx, compute.RunSpec{
-		RunID: "try-" + rand.Text()[:8], JobID: tried, Task: &compute.Task{Run: "exit 0"}, Units: 1, Nodes: 1,
+		RunID: "try", JobID: tried, Task: &compute.Task{Run: "exit 0"}, Units: 1, Nodes: 1,
 		Dir: filepath.Join(dir, "run"), Log: filepath.Join(dir, "log"), Isolation: i, Egress: egress,
 		CPULimit: 1, MemoryLimit: 256 << 20, PidsLimit: 64,
 	})
