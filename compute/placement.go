@@ -254,6 +254,7 @@ func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) Fit {
 func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, err error) {
 	refused := map[string]string{}
 	nodes, held, most, seen := max(1, r.Task.NumNodes), 0, 0, false
+	var may []Host
 	for _, h := range s.cfg.Hosts {
 		if h.Class != c.Class {
 			continue
@@ -272,11 +273,25 @@ func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, e
 		seen, virtual = true, !h.Real
 		most = max(most, h.Units)
 		held += holdsNodes(h, c.Resources, c.UnitsPerNode)
+		may = append(may, h)
+	}
+	want, together := isolation(r.Task, c.Resources, t), 0
+	for _, in := range parts(may, nodes, want) {
+		n := 0
+		for _, h := range may {
+			if in.has(h, want) {
+				n += holdsNodes(h, c.Resources, c.UnitsPerNode)
+			}
+		}
+		together = max(together, n)
 	}
 	what := cmp.Or(c.Resources.Accelerator, c.Class)
 	switch {
-	case held >= nodes:
+	case together >= nodes:
 		return virtual, nil
+	case held >= nodes:
+		return false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes, or let the operator connect containers by gang_network (docs/isolation.md)",
+			"the hosts of class %s can hold its %d nodes, but only %d in containers that reach each other", c.Class, nodes, together)
 	case !seen:
 		return false, sluice.Errorf(sluice.Invalid, "the operator attests regions, labels and isolation under hosts: in sluice.yaml",
 			"no host with %s may take this task: %s", what, reasons(refused))

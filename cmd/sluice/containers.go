@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GP
 		p.containers += fmt.Sprintf("  jobs in containers wait: %v\n", err)
 	}
 	host.Executors = map[compute.Isolation]string{compute.IsolationContainer: "docker", compute.IsolationSandbox: "docker"}
-	host.Isolations = gives
+	host.Isolations, host.GangNet = gives, gangNetOf(k)
 	w := &engineWatch{engine: x, isolations: slices.Clone(gives), where: h.Name, said: map[compute.Isolation]string{}}
 	if err != nil {
 		for _, i := range gives {
@@ -66,6 +67,15 @@ func engineConfig(k config.Containers, gpus compute.GPUs) docker.Config {
 		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
 		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUKind: k.GPUKind, GPUs: gpus,
 	}
+}
+
+// gangNetOf is the network that connects a host's containers with those of others.
+func gangNetOf(k config.Containers) compute.GangNet {
+	p, err := netip.ParsePrefix(k.GangNetwork.Addresses)
+	if err != nil {
+		return compute.GangNet{} // none: what is wrong with it was said when it was read
+	}
+	return compute.GangNet{Name: k.GangNetwork.Name, Addresses: p}
 }
 
 // may are the isolations that a host may give with containers.

@@ -90,7 +90,7 @@ func (p *parts) addAgent(h config.Host) []compute.Isolation {
 	x := compute.Host{
 		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, GPUModel: h.GPU,
 		IdleW: sluice.Watts(h.IdlePower), UnitW: sluice.Watts(h.SlotPower), Real: true, Remote: true,
-		Address: h.Address, Region: h.Region, Labels: labelsOf(h),
+		Address: h.Address, Region: h.Region, Labels: labelsOf(h), GangNet: gangNetOf(h.Containers),
 	}
 	if x.CPUs == 0 && h.GPU == "" {
 		x.CPUs = h.Slots
