@@ -39,7 +39,7 @@ $(PROBE): go.mod $(wildcard cmd/gpuprobe/*.go device/gpu/*.go device/gpu/nvml/*.
 
 .PHONY: test
 test: ui $(PROBE) ## install what the tests need and run everything
-	@scripts/need gcc hledger chromium python3-scipy python3-torch python3-pymodbus snmpsim mosquitto nut-server podman dockerd runc runsc busybox-static slirp4netns uidmap slurm nats-server
+	@scripts/need gcc hledger chromium python3-scipy python3-torch python3-pymodbus snmpsim mosquitto nut-server podman dockerd runc runsc busybox-static slirp4netns iproute2 uidmap slurm nats-server
 	$(GO) vet ./...
 	$(RACE) ./dispatch
 	$(RACE) -gcflags='sluice/dispatch=$(UNWATCHED)' -gcflags='modernc.org/sqlite/lib=$(UNWATCHED)' \

@@ -70,15 +70,13 @@ func (f *floor) hasRoom(e *entry) bool {
 	}
 	x := f.of(e.Job.Class)
 	d := demand(e.Task.Resources, e.perNode())
-	d.Among = x.among[x.mask(f.s, e, e.Task.Resources, t)]
+	d.Among = x.among[x.mask(f.s, e, e.Task.Resources, t, part{})]
 	key := room{e.Job.Class, d, max(1, e.Job.Nodes)}
 	if has, known := f.rooms[key]; known {
 		return has
 	}
-	taken := x.takeAll(d, key.nodes)
-	for _, at := range taken {
-		x.cluster.Give(d, at)
-	}
+	d, taken, _, _ := x.find(f.s, e, t)
+	x.giveAll(d, taken)
 	if f.rooms == nil {
 		f.rooms = map[room]bool{}
 	}

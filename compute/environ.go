@@ -21,7 +21,14 @@ func (s *Service) environ(r Record, spec RunSpec) []string {
 	}
 	addresses := make([]string, len(r.Nodes))
 	for i, n := range r.Nodes {
-		addresses[i] = cmp.Or(s.hosts[n.Host].Address, "127.0.0.1")
+		switch {
+		case n.Network != "":
+			addresses[i] = n.Address.String()
+		case spec.Isolation == IsolationNone || spec.Isolation == "":
+			addresses[i] = cmp.Or(s.hosts[n.Host].Address, "127.0.0.1")
+		default:
+			addresses[i] = "127.0.0.1" // all are on one host, where they share a network
+		}
 	}
 	env = append(env,
 		"SLUICE_JOB_ID="+r.Job.ID,

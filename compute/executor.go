@@ -40,7 +40,8 @@ type RunSpec struct {
 	Isolation     Isolation     // what stands between it and the host
 	Image         string        // container image; empty: the host's default
 	Egress        Egress        // what it may reach
-	EgressAllow   []string      // besides that; each is a Reach
+	EgressAllow   []string      `json:",omitempty"` // besides that; each is a Reach
+	Gang          *GangPlace    `json:",omitempty"` // of a gang in containers over several hosts
 	Interrupt     Interrupt     // how Stop asks it to end
 	Remaining     time.Duration // virtual jobs: running time still needed
 }

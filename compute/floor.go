@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ type place struct {
 	isolation Isolation
 	units     int
 	gpus      []int
+
+	network string // of its gang, where that is on several hosts in containers
+	address netip.Addr
 }
 
 // floor is what is free of the hosts, by class, while orders are carried out.
@@ -165,11 +169,8 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 	}
 	x := f.of(e.Job.Class)
 	res := e.Task.Resources
-	mask := x.mask(s, e, res, t)
-	d := demand(res, e.perNode())
-	d.Among = x.among[mask]
 	nodes := max(1, e.Job.Nodes)
-	taken := x.takeAll(d, nodes)
+	d, taken, found, mask := x.find(s, e, t)
 	var p Placement
 	if s.cfg.Placements != nil {
 		p = Placement{
@@ -178,14 +179,10 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		}
 	}
 	if len(taken) < nodes {
-		for _, at := range taken {
-			x.cluster.Give(d, at)
-			x.taken++
-		}
 		if s.cfg.Placements != nil && len(p.Refused) > 0 {
 			s.placements = append(s.placements, p) // it was not for want of room alone
 		}
-		return nil, x.noRoom(e, nodes, len(taken), mask)
+		return nil, x.noRoom(e, nodes, found, mask)
 	}
 	out := make([]place, 0, nodes)
 	for _, at := range taken {
@@ -197,11 +194,42 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 		out = append(out, place{host: h, executor: name, isolation: isolation, units: d.GPUs, gpus: at.GPUs})
 		p.Hosts = append(p.Hosts, h.Name)
 	}
+	if err := s.joinGang(out); err != nil {
+		x.giveAll(d, taken)
+		return nil, err
+	}
 	if s.cfg.Placements != nil {
 		p.Run = fmt.Sprintf("%s-r%d", e.Job.ID, e.Job.Runs+1)
 		s.placements = append(s.placements, p)
 	}
 	return out, nil
+}
+
+// find takes places for all nodes of the job where they reach each other, or none: then
+// it says for how many there is room at most. It returns them with what was asked for
+// and the mask.
+func (x *hall) find(s *Service, e *entry, t Tenant) (d placement.Demand, taken []placement.Place, found int, mask string) {
+	nodes, res := max(1, e.Job.Nodes), e.Task.Resources
+	for i, in := range parts(x.hosts, nodes, isolation(e.Task, res, t)) {
+		m := x.mask(s, e, res, t, in)
+		d = demand(res, e.perNode())
+		d.Among = x.among[m]
+		if taken = x.takeAll(d, nodes); len(taken) == nodes {
+			return d, taken, nodes, m
+		}
+		x.giveAll(d, taken)
+		if i == 0 || len(taken) > found {
+			found, mask = len(taken), m
+		}
+	}
+	return d, nil, found, mask
+}
+
+func (x *hall) giveAll(d placement.Demand, places []placement.Place) {
+	for _, at := range places {
+		x.cluster.Give(d, at)
+		x.taken++
+	}
 }
 
 // takeAll takes places for so many nodes, or for as many as there is room.
@@ -220,8 +248,8 @@ func (x *hall) takeAll(d placement.Demand, nodes int) []placement.Place {
 }
 
 // mask numbers the hosts that may take the job now, and notes why others may not.
-func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
-	key := fmt.Sprint(e.Job.Virtual, "\x00", isolation(e.Task, res, t), "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
+func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant, in part) string {
+	key := fmt.Sprint(in, "\x00", e.Job.Virtual, "\x00", isolation(e.Task, res, t), "\x00", res.Region, "\x00", res.Isolation, "\x00", res.Labels, "\x00", t.Name, "\x00", res.DiskGB)
 	if _, ok := x.among[key]; ok {
 		return key
 	}
@@ -237,7 +265,13 @@ func (x *hall) mask(s *Service, e *entry, res Resources, t Tenant) string {
 		case h.DiskGB > 0 && res.DiskGB > h.DiskGB:
 			why = fmt.Sprintf("it has %.4g GB of disk for jobs", h.DiskGB)
 		default:
-			why = s.refuses(h, e.Task, res, t)
+			want := isolation(e.Task, res, t)
+			if why = s.refuses(h, e.Task, res, t); why == "" {
+				why = s.heldWhy(h, want)
+			}
+			if why == "" && !in.has(h, want) {
+				why = "containers there do not reach those of the gang's other nodes"
+			}
 		}
 		if ok[i] = why == ""; !ok[i] {
 			refused[h.Name] = why

@@ -2,6 +2,7 @@ package compute_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -476,5 +477,107 @@ func TestChoices(t *testing.T) {
 	w.pass(time.Hour)
 	if a, b := w.job(other.ID), w.job(prefers.ID); a.State != compute.Succeeded || b.State != compute.Succeeded {
 		t.Fatalf("%+v\n%+v", a, b)
+	}
+}
+
+// What an isolation keeps back waits, with its reason, and nothing else does.
+func TestHoldBack(t *testing.T) {
+	h := cpuHost("h1", 4)
+	h.Executors = map[compute.Isolation]string{compute.IsolationContainer: "process"} // as good as any here
+	h.Isolations = []compute.Isolation{compute.IsolationNone, compute.IsolationContainer}
+	w := newWorld(t, h)
+	r := script("true")
+	r.Task.Resources.Isolation = compute.IsolationContainer
+	inside := w.submit(r)
+	plain := w.submit(script("true"))
+	if err := w.svc.HoldBack("h1", compute.IsolationContainer, "its containers do not start: no engine"); err != nil {
+		t.Fatal(err)
+	}
+	err := w.svc.Start(t.Context(), w.Now(), inside.ID, "")
+	wantKind(t, err, sluice.Conflict)
+	if err == nil || !strings.Contains(err.Error(), "do not start: no engine") || w.job(inside.ID).State != compute.Queued {
+		t.Errorf("%v, %s", err, w.job(inside.ID).State)
+	}
+	if held := w.svc.HostUse()["h1"].Held; !strings.Contains(held, "no engine") {
+		t.Errorf("the host says %q", held)
+	}
+	if in, out := w.svc.HeldBack(inside.ID), w.svc.HeldBack(plain.ID); !strings.Contains(in, "held back on h1: its containers do not start: no engine") || out != "" {
+		t.Errorf("held back: %q, %q", in, out)
+	}
+	w.start(plain.ID)
+	w.reach(plain.ID, compute.Succeeded)
+	if err := w.svc.HoldBack("h1", compute.IsolationContainer, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.start(inside.ID)
+	wantKind(t, w.svc.HoldBack("h9", compute.IsolationContainer, ""), sluice.NotFound)
+}
+
+// boxes are hosts whose containers a process stands for.
+func boxes(name string, units int, net compute.GangNet) compute.Host {
+	h := cpuHost(name, units)
+	h.Executors = map[compute.Isolation]string{compute.IsolationContainer: "process"}
+	h.Isolations, h.GangNet = []compute.Isolation{compute.IsolationContainer}, net
+	return h
+}
+
+// A gang in containers goes where its nodes reach each other: on one host, or on
+// those of a network, where each has an address that no other run has, also after a
+// restart.
+func TestGangInContainers(t *testing.T) {
+	net := func(part string) compute.GangNet {
+		return compute.GangNet{Name: "gangs", Addresses: netip.MustParsePrefix(part)}
+	}
+	w := newWorld(t, boxes("h1", 7, compute.GangNet{}), boxes("h2", 7, net("10.30.0.16/31")), boxes("h3", 7, net("10.30.0.32/31")))
+	of := func(nodes int, cpus float64) compute.SubmitRequest {
+		r := gang(nodes, `[ "$SKYPILOT_NODE_RANK" = 0 ] && echo "$SKYPILOT_NODE_IPS" > "$SLUICE_CHECKPOINT_DIR/ips.new" && mv "$SLUICE_CHECKPOINT_DIR/ips.new" "$SLUICE_CHECKPOINT_DIR/ips"; exec sleep 600`)
+		r.Task.Resources.CPUs = cpus
+		return r
+	}
+	runs := func(id, want string) {
+		t.Helper()
+		w.start(id)
+		file := filepath.Join(w.dir, "jobs", id, "checkpoint", "ips")
+		w.until("it says where it is", func() bool { _, err := os.Stat(file); return err == nil })
+		b, _ := os.ReadFile(file)
+		got := strings.Fields(string(b))
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s is on %v at %s, want %s", id, w.job(id).Hosts, got, want)
+		}
+	}
+	_, err := w.svc.Submit(t.Context(), w.Now(), of(7, 2))
+	wantKind(t, err, sluice.Invalid)
+	if err == nil || !strings.Contains(err.Error(), "only 6 in containers that reach each other") || !strings.Contains(err.Error(), "gang_network") {
+		t.Error(err)
+	}
+	runs(w.submit(of(2, 2)).ID, "127.0.0.1 127.0.0.1")
+	if err := w.svc.Block("h1", compute.BlockedByHand, "it has no network"); err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := w.submit(of(2, 4)).ID, w.submit(of(2, 2)).ID, w.submit(of(2, 1)).ID
+	first := w.job(w.svc.Jobs()[0].ID)
+	if err := w.svc.Preempt(t.Context(), w.Now(), first.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.reach(first.ID, compute.Queued)
+	runs(a, "10.30.0.16 10.30.0.32")
+	runs(b, "10.30.0.17 10.30.0.33")
+	err = w.svc.Start(t.Context(), w.Now(), c, "")
+	if wantKind(t, err, sluice.Conflict); err == nil || !strings.Contains(err.Error(), "no address left on the network gangs") {
+		t.Error(err)
+	}
+	w.restart()
+	if err := w.svc.Block("h1", compute.BlockedByHand, "it has no network"); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, w.svc.Start(t.Context(), w.Now(), c, ""), sluice.Conflict)
+	if err := w.svc.Preempt(t.Context(), w.Now(), a, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.reach(a, compute.Queued)
+	w.start(c)
+	if hosts := w.job(c).Hosts; hosts[0] != hosts[1] {
+		t.Errorf("with room on one host it is on %v", hosts)
 	}
 }

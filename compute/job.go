@@ -50,6 +50,7 @@ type Host struct {
 	Labels     map[string]string    // attested by the operator: certification, network, …
 	Isolations []Isolation          // that its executor can give; empty: IsolationNone alone
 	Remote     bool                 // an agent runs it
+	GangNet    GangNet              // of its containers; zero: none
 	Executors  map[Isolation]string // where Executor is not the one for all isolations
 }
 

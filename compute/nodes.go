@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 
 	"sluice"
 )
@@ -14,8 +15,12 @@ type NodeRun struct {
 	Executor string `json:"executor"`
 	Units    int    `json:"units"`
 	GPUs     []int  `json:"gpus,omitempty"` // of the host
-	Handle   Handle `json:"handle,omitempty"`
-	Exit     *Exit  `json:"exit,omitempty"` // set when nothing of it is left
+
+	Network string     `json:"network,omitempty"` // that connects its gang's containers, where hosts do
+	Address netip.Addr `json:"address,omitzero"`  // on it
+
+	Handle Handle `json:"handle,omitempty"`
+	Exit   *Exit  `json:"exit,omitempty"` // set when nothing of it is left
 
 	// Where the power of the whole host is limited for it, by the host's controller: to
 	// how much, and what of that is not the run's.
@@ -89,6 +94,7 @@ func (e *entry) setNodes(places []place, run string) {
 	for i, p := range places {
 		e.Nodes[i] = NodeRun{
 			RunID: nodeID(run, i, len(places)), Host: p.host.Name, Executor: p.executor, Units: p.units, GPUs: p.gpus,
+			Network: p.network, Address: p.address,
 		}
 		e.Job.PowerW += p.host.power(p.units)
 		if len(places) > 1 {

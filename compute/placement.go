@@ -16,6 +16,7 @@ type HostUse struct {
 	UnitsBusy int
 	Silent    string       // why it cannot be heard; "" where it can
 	Fault     string       // what is broken of it; "" for nothing
+	Held      string       // why some of its isolations cannot be had at present
 	Measured  bool         // PowerW is the host's own reading
 	JobsW     sluice.Watts // of the jobs on it, by their readings or by UnitW
 	PowerW    sluice.Watts // IdleW + UnitW × busy units, less what limits of power keep off
@@ -58,6 +59,11 @@ func (s *Service) HostUse() map[string]HostUse {
 			u.LimitFault = s.cfg.HostLimits.Fault(name)
 		}
 		u.Silent, u.Fault = s.blocked[name][BlockedByFabric], s.blocked[name][BlockedByGPU]
+		for _, i := range Isolations() {
+			if why := s.heldBack[name][i]; why != "" && u.Held != why {
+				u.Held = strings.TrimPrefix(u.Held+"; "+why, "; ")
+			}
+		}
 		slices.Sort(u.Jobs)
 		out[name] = u
 	}
@@ -115,6 +121,58 @@ func (s *Service) RoomFreed() bool {
 	was := s.freed
 	s.freed = false
 	return was
+}
+
+// HoldBack keeps new jobs that an isolation is for off a host, until it is called
+// with an empty why. What runs there goes on. It is not stored.
+func (s *Service) HoldBack(host string, i Isolation, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.hosts[host]; !ok {
+		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
+	}
+	if s.heldBack[host] == nil {
+		s.heldBack[host] = map[Isolation]string{}
+	}
+	if why == "" && s.heldBack[host][i] != "" {
+		s.freed = true
+	}
+	s.heldBack[host][i] = why
+	return nil
+}
+
+// HeldBack is why a job cannot start on any host of its class that would take it,
+// where all of these hold it back at present; else "".
+func (s *Service) HeldBack(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.jobs[id]
+	if e == nil || e.Job.Virtual || len(s.heldBack) == 0 {
+		return ""
+	}
+	t, _ := s.tenant(e.Job.Tenant)
+	res, first := e.Task.Resources, ""
+	for _, h := range s.cfg.Hosts {
+		if h.Class != e.Job.Class || s.refuses(h, e.Task, res, t) != "" {
+			continue
+		}
+		why := s.heldWhy(h, isolation(e.Task, res, t))
+		if why == "" {
+			return ""
+		}
+		first = cmp.Or(first, "held back on "+h.Name+": "+why)
+	}
+	return first
+}
+
+// heldWhy is what keeps work of the isolation off a host at present, or "". The
+// caller holds mu.
+func (s *Service) heldWhy(h Host, want Isolation) string {
+	if !h.Real {
+		return ""
+	}
+	_, gives := h.ExecutorFor(want)
+	return s.heldBack[h.Name][gives]
 }
 
 // blockedWhy is all that keeps jobs off a host, or "". The caller holds mu.
@@ -222,6 +280,7 @@ func (s *Service) fitOne(c Choice, r SubmitRequest, t Tenant) Fit {
 func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, err error) {
 	refused := map[string]string{}
 	nodes, held, most, seen := max(1, r.Task.NumNodes), 0, 0, false
+	var may []Host
 	for _, h := range s.cfg.Hosts {
 		if h.Class != c.Class {
 			continue
@@ -243,14 +302,28 @@ func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, e
 		seen, virtual = true, !h.Real
 		most = max(most, h.Units)
 		held += holdsNodes(h, c.Resources, c.UnitsPerNode)
+		may = append(may, h)
+	}
+	want, together := isolation(r.Task, c.Resources, t), 0
+	for _, in := range parts(may, nodes, want) {
+		n := 0
+		for _, h := range may {
+			if in.has(h, want) {
+				n += holdsNodes(h, c.Resources, c.UnitsPerNode)
+			}
+		}
+		together = max(together, n)
 	}
 	what, disk := cmp.Or(c.Resources.Accelerator, c.Class), ""
 	if c.Resources.DiskGB > 0 {
 		disk = fmt.Sprintf(" and %g GB of disk", c.Resources.DiskGB)
 	}
 	switch {
-	case held >= nodes:
+	case together >= nodes:
 		return virtual, nil
+	case held >= nodes:
+		return false, sluice.Errorf(sluice.Invalid, "ask for fewer or smaller nodes, or let the operator connect containers by gang_network (docs/isolation.md)",
+			"the hosts of class %s can hold its %d nodes, but only %d in containers that reach each other", c.Class, nodes, together)
 	case !seen:
 		return false, sluice.Errorf(sluice.Invalid, "the operator attests regions, labels and isolation under hosts: in sluice.yaml",
 			"no host with %s may take this task: %s", what, reasons(refused))

@@ -328,6 +328,7 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	h := s.hosts[n.Host]
 	spec.Isolation = j.Isolation
 	spec.Egress, spec.EgressAllow = s.egress(j)
+	spec.Gang = gangPlace(r.Nodes, rank)
 	spec.Image = r.Task.Resources.Image
 	var err error
 	if spec.Mounts, err = s.mounts(r, spec.WorkDir); err != nil {

@@ -67,14 +67,15 @@ type Service struct {
 	posted     map[string]sluice.Money // by tenant with a spending limit, as last asked
 	asking     map[string]bool         // tenants whose question is under way
 	spending   SpendWatch
-	placements []Placement                  // of the change under way
-	keys       map[string]string            // tenant + idempotency key → job
-	dirty      map[string]bool              // changed, not stored yet
-	blocked    map[string]map[string]string // host → by whom → why no job may start there
-	disks      map[string]float64           // GB of hosts whose configuration does not say
-	freed      bool                         // there is more room than when RoomFreed was asked
-	last       int                          // number of the newest job
-	ready      bool                         // Recover has run
+	placements []Placement                     // of the change under way
+	keys       map[string]string               // tenant + idempotency key → job
+	dirty      map[string]bool                 // changed, not stored yet
+	blocked    map[string]map[string]string    // host → by whom → why no job may start there
+	heldBack   map[string]map[Isolation]string // host → isolation → why no job that it is for may start there
+	disks      map[string]float64              // GB of hosts whose configuration does not say
+	freed      bool                            // there is more room than when RoomFreed was asked
+	last       int                             // number of the newest job
+	ready      bool                            // Recover has run
 	closing    bool
 	failed     error // of the last try to store
 
@@ -136,6 +137,7 @@ func New(cfg Config) *Service {
 		dirty:     map[string]bool{},
 		blocked:   map[string]map[string]string{},
 		disks:     map[string]float64{},
+		heldBack:  map[string]map[Isolation]string{},
 		write:     make(chan struct{}, 1),
 		preparing: map[string]bool{},
 		copying:   make(chan struct{}, 1),

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,18 +35,51 @@ func (d *decoder) checkHosts(c *Config) {
 		}
 		d.checkContainers(p, h.Containers)
 	}
+	d.checkGangNetworks(c)
+}
+
+// checkGangNetworks finds addresses that are no host's alone.
+func (d *decoder) checkGangNetworks(c *Config) {
+	for i, h := range c.Hosts {
+		mine, ok := d.checkGangNetwork(fmt.Sprintf("hosts[%d].containers", i), h.Containers)
+		for j := 0; ok && j < i; j++ {
+			n := c.Hosts[j].Containers.GangNetwork
+			if p, err := netip.ParsePrefix(n.Addresses); err == nil && n.Name == h.Containers.GangNetwork.Name && p.Overlaps(mine) {
+				d.bad(fmt.Sprintf("hosts[%d].containers.gang_network.addresses", i), "", "%s: addresses of %s are those of the host %s too", h.Name, n.Name, c.Hosts[j].Name)
+			}
+		}
+	}
+}
+
+func (d *decoder) checkGangNetwork(p string, k Containers) (mine netip.Prefix, ok bool) {
+	n := k.GangNetwork
+	if n == (GangNetwork{}) {
+		return mine, false
+	}
+	at := join(p, "gang_network")
+	if n.Name == "" || n.Addresses == "" {
+		d.bad(at, "", "%s: it needs a name and addresses", at)
+		return mine, false
+	}
+	mine, err := netip.ParsePrefix(n.Addresses)
+	if err != nil || !mine.Addr().Is4() || mine.Masked() != mine || mine.Bits() < 8 {
+		d.bad(join(at, "addresses"), "10.30.0.16/28", "%s.addresses: %q is no part of a network, such as 10.30.0.16/28", at, n.Addresses)
+		return mine, false
+	}
+	return mine, true
 }
 
 func (d *decoder) checkContainers(p string, k Containers) {
 	for name, path := range map[string]string{"socket": k.Socket, "sandbox_socket": k.SandboxSocket} {
 		if path != "" && (!filepath.IsAbs(path) || strings.Contains(path, "://")) {
-			d.bad(p+"."+name, filepath.Join("/", strings.TrimPrefix(path, "unix://")), "%s.%s: %q is not the path of a socket", p, name, path)
+			at := join(p, name)
+			d.bad(at, filepath.Join("/", strings.TrimPrefix(path, "unix://")), "%s: %q is not the path of a socket", at, path)
 		}
 	}
 	allowed := []string{"container", "sandbox"}
 	for i, name := range k.Isolations {
 		if !slices.Contains(allowed, name) {
-			at := fmt.Sprintf("%s.isolations[%d]", p, i)
+			at := fmt.Sprintf("%s[%d]", join(p, "isolations"), i)
 			d.bad(at, nearest(name, allowed), "%s: %q is not one of %s", at, name, strings.Join(allowed, ", "))
 		}
 	}

@@ -171,6 +171,15 @@ type Containers struct {
 	SharedMemoryGB float64  `yaml:"shared_memory_gb"`
 	LogGB          float64  `yaml:"log_gb"`
 	GPUKind        string   `yaml:"gpu_kind"`
+
+	GangNetwork GangNetwork `yaml:"gang_network"` // also of hosts that agents run
+}
+
+// GangNetwork is a network of the engines that connects hosts, those that name it
+// alike, and the addresses on it that are this host's to give.
+type GangNetwork struct {
+	Name      string `yaml:"name"`
+	Addresses string `yaml:"addresses"` // CIDR; empty: none
 }
 
 // Fabric is how the agents of other machines join.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -112,6 +113,11 @@ func (h *Hub) beat(m *nats.Msg, host string) {
 		if b.Leaving {
 			s.reach.Why = "its agent was stopped; runs go on"
 		}
+		r := s.reach
+		tell = &r
+	}
+	if s.reach.OK && !maps.Equal(s.reach.Held, b.Held) {
+		s.reach.Held = b.Held
 		r := s.reach
 		tell = &r
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"sluice"
+	"sluice/compute"
 )
 
 // Unreachable is how long a host may be silent before it counts as such.
@@ -36,7 +37,8 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time // default time.Now
 
-	// OnReach is told when a host begins to answer or ceases to. It must not block.
+	// OnReach is told when a host begins to answer or ceases to, or to hold back what
+	// it cannot start. It must not block.
 	OnReach func(Reach)
 	// OnTold is told what a host says of itself when that changes. It must not block.
 	OnTold func(Told)
@@ -53,6 +55,7 @@ type Reach struct {
 	OK    bool
 	Since time.Time
 	Why   string
+	Held  map[compute.Isolation]string // while it answers: why runs of an isolation would not start there
 }
 
 // Told is what a host says of itself.
@@ -333,6 +336,8 @@ type HostStatus struct {
 	Tokens  int        `json:"tokens"` // that hold
 	Facts   *Facts     `json:"facts,omitempty"`
 	Revoked *time.Time `json:"revoked_at,omitempty"`
+
+	Held map[compute.Isolation]string `json:"held,omitempty"`
 }
 
 // Hosts returns all hosts by name.
@@ -354,7 +359,7 @@ func (h *Hub) Hosts() []HostStatus {
 		}
 		switch {
 		case s.reach.OK:
-			v.State = "ready"
+			v.State, v.Held = "ready", s.reach.Held
 		case s.refused != "":
 			v.State, v.Why = "refused", s.refused
 		case !joined && s.heardAt.IsZero():

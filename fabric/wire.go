@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice"
@@ -97,7 +99,12 @@ type Beat struct {
 	Leaving bool       `json:"leaving,omitempty"` // the agent ends, its runs go on
 	Pending int        `json:"pending,omitempty"` // events in the spool
 	Fault   string     `json:"fault,omitempty"`   // why the host's GPUs may get no new jobs
+	// Held is why runs of an isolation would not start there at present.
+	Held map[compute.Isolation]string `json:"held,omitempty"`
 }
+
+// maxHeld is how long a host's reason may be.
+const maxHeld = 2000
 
 // BeatReply answers it.
 type BeatReply struct {
@@ -196,6 +203,14 @@ func strict(b []byte, v any) error {
 	return nil
 }
 
+// Clip shortens a host's reason to what a heartbeat may carry.
+func Clip(why string) string {
+	if len(why) > maxHeld {
+		why = why[:maxHeld-3] + "…"
+	}
+	return strings.ToValidUTF8(why, "?")
+}
+
 // ParseBeat reads a heartbeat. Of another version it returns what it could read
 // with an error.
 func ParseBeat(msg []byte) (Beat, error) {
@@ -214,6 +229,11 @@ func ParseBeat(msg []byte) (Beat, error) {
 	}
 	if len(b.Epoch) != epochLen || !isHex(b.Epoch) || len(b.Runs) > 2*MaxRuns {
 		return b, sluice.Errorf(sluice.Invalid, "", "a heartbeat makes no sense")
+	}
+	for i, why := range b.Held {
+		if !slices.Contains(compute.Isolations(), i) || len(why) > maxHeld {
+			return b, sluice.Errorf(sluice.Invalid, "", "a heartbeat holds back what cannot be")
+		}
 	}
 	for _, r := range b.Runs {
 		if !ValidRun(r.Run) {

@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -96,10 +97,7 @@ func (s *Site) hostView(h *hostClass, host compute.Host, u compute.HostUse, now 
 	if u.UnitsBusy > 0 {
 		v.Mode = sluice.ModeJob
 	}
-	if u.Silent != "" || u.Fault != "" {
-		v.Error = strings.TrimPrefix(u.Silent+"; "+u.Fault, "; ")
-		v.Error = strings.TrimSuffix(v.Error, "; ")
-	}
+	v.Error = strings.Join(slices.DeleteFunc([]string{u.Silent, u.Fault, u.Held}, func(why string) bool { return why == "" }), "; ")
 	if u.Silent != "" {
 		v.SeenAt = time.Time{}
 	}

@@ -36,7 +36,11 @@ type executorFlags struct {
 	docker, sandbox string // sockets
 	image           string
 	gpus            string // auto or none
+	containers      string // file
 }
+
+// engineFlags are those that a file says instead.
+var engineFlags = []string{"docker-socket", "sandbox-socket", "image"}
 
 func (f *executorFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.names, "executor", []string{"process"}, "how jobs run here: process, for tenants marked trusted; docker")
@@ -44,11 +48,29 @@ func (f *executorFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.sandbox, "sandbox-socket", "", "docker: `PATH` of the engine for sandboxed jobs, where it is another")
 	c.Flags().StringVar(&f.image, "image", "", "docker: `IMAGE` of jobs that name none")
 	c.Flags().StringVar(&f.gpus, "gpus", gpusAuto, "auto: jobs get the NVIDIA GPUs that the driver shows; none: no GPU is touched")
+	c.Flags().StringVar(&f.containers, "containers", "", "docker: YAML `FILE` with what a site's configuration has under containers: (docs/isolation.md), instead of the three before")
+	for _, other := range engineFlags {
+		c.MarkFlagsMutuallyExclusive("containers", other)
+	}
 }
 
 // args are the flags again, for the guard.
 func (f executorFlags) args() []string {
-	return []string{"--executor=" + strings.Join(f.names, ","), "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
+	names := "--executor=" + strings.Join(f.names, ",")
+	if f.containers != "" {
+		return []string{names, "--containers=" + f.containers}
+	}
+	return []string{names, "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
+}
+
+// engine is how containers are run here.
+func (f executorFlags) engine() (config.Containers, error) {
+	if f.containers != "" {
+		return config.LoadContainers(f.containers)
+	}
+	k := config.DefaultContainers()
+	k.Socket, k.SandboxSocket, k.Image = f.docker, f.sandbox, f.image
+	return k, nil
 }
 
 // tokenVariable may hold the join token instead of a file.
@@ -142,6 +164,11 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	if err := gpus.mines(own.IdleMining); err != nil {
 		return err
 	}
+	if f.ways.containers != "" {
+		if f.ways.containers, err = filepath.Abs(f.ways.containers); err != nil { // the guard may have another folder
+			return err
+		}
+	}
 	executors, err := agentExecutors(f.ways, gpus)
 	if err != nil {
 		return err
@@ -171,6 +198,20 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	defer stop()
 	gpus.watch(watch, log, a.Fault)
 	mined := gpus.mine(watch, log)
+	for _, x := range executors {
+		if engine, ok := x.Run.(tryable); ok {
+			k, err := f.ways.engine()
+			if err != nil {
+				return err
+			}
+			w := &engineWatch{
+				engine: engine, isolations: x.Isolations, where: tok.Host, log: log, hold: a.HoldBack, said: map[compute.Isolation]string{},
+				extra: k.SandboxSocket == "" && len(k.Isolations) == 0,
+			}
+			w.holdAll()
+			go w.run(ctx)
+		}
+	}
 	err = a.Run(ctx)
 	stop()
 	<-mined
@@ -197,11 +238,15 @@ func agentExecutors(f executorFlags, g *agentGPUs) ([]agent.Executor, error) {
 			}
 			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationNone}})
 		case "docker":
-			x, err := docker.New(docker.Config{Socket: f.docker, SandboxSocket: f.sandbox, Image: f.image, GPUs: g.of(inContainers)})
+			k, err := f.engine()
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationContainer, compute.IsolationSandbox}})
+			x, err := docker.New(engineConfig(k, g.of(inContainers)))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, agent.Executor{Name: name, Run: x, Isolations: may(k)})
 		default:
 			return nil, sluice.Errorf(sluice.Invalid, "--executor process, docker, or process,docker", "there is no executor %q for an agent", name)
 		}

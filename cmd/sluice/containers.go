@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +21,7 @@ const engineTimeout = 5 * time.Second
 // gives plain containers: runs wait for it with what it said.
 func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GPUs) error {
 	k := h.Containers
-	x, err := docker.New(docker.Config{
-		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
-		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUKind: k.GPUKind, GPUs: gpus,
-	})
+	x, err := docker.New(engineConfig(k, gpus))
 	if err != nil {
 		return err
 	}
@@ -31,22 +29,27 @@ func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GP
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
 	gives, err := x.Isolations(ctx)
-	note := ""
-	if err != nil {
-		note = fmt.Sprintf("  containers: %v\n", err)
-	}
 	if err != nil && len(gives) == 0 {
-		gives = []compute.Isolation{compute.IsolationContainer}
+		gives = may(k)[:1] // and what else it may once it is known to
+		if len(k.Isolations) > 0 {
+			gives = may(k)
+		}
 	}
-	gives = slices.DeleteFunc(gives, func(i compute.Isolation) bool {
-		return len(k.Isolations) > 0 && !slices.Contains(k.Isolations, string(i))
-	})
-	if note == "" {
-		note = fmt.Sprintf("  jobs in containers: %s, by the engine at %s\n", names(gives), k.Socket)
+	gives = slices.DeleteFunc(gives, func(i compute.Isolation) bool { return !slices.Contains(may(k), i) })
+	if err == nil {
+		p.containers += fmt.Sprintf("  jobs in containers: %s, by the engine at %s\n", names(gives), k.Socket)
+	} else {
+		p.containers += fmt.Sprintf("  jobs in containers wait: %v\n", err)
 	}
-	p.containers += note
 	host.Executors = map[compute.Isolation]string{compute.IsolationContainer: "docker", compute.IsolationSandbox: "docker"}
-	host.Isolations = gives
+	host.Isolations, host.GangNet = gives, gangNetOf(k)
+	w := &engineWatch{engine: x, isolations: slices.Clone(gives), where: h.Name, said: map[compute.Isolation]string{}}
+	if err != nil {
+		for _, i := range gives {
+			w.said[i] = err.Error()
+		}
+	}
+	p.watchEngine(w)
 	if h.Driver == "docker" {
 		host.Executor = "docker"
 		if len(gives) == 0 {
@@ -56,6 +59,32 @@ func (p *parts) addContainers(h config.Host, host *compute.Host, gpus compute.GP
 	}
 	host.Isolations = append([]compute.Isolation{compute.IsolationNone}, gives...)
 	return nil
+}
+
+// engineConfig is what a configuration says of how containers are run.
+func engineConfig(k config.Containers, gpus compute.GPUs) docker.Config {
+	return docker.Config{
+		Socket: k.Socket, SandboxSocket: k.SandboxSocket, SandboxRuntime: k.SandboxRuntime, Image: k.Image, Pull: k.Pull,
+		Network: k.Network, UIDBase: k.FirstUID, SharedMemory: gigabytes(k.SharedMemoryGB), LogLimit: gigabytes(k.LogGB), GPUKind: k.GPUKind, GPUs: gpus,
+	}
+}
+
+// gangNetOf is the network that connects a host's containers with those of others.
+func gangNetOf(k config.Containers) compute.GangNet {
+	p, err := netip.ParsePrefix(k.GangNetwork.Addresses)
+	if err != nil {
+		return compute.GangNet{} // none: what is wrong with it was said when it was read
+	}
+	return compute.GangNet{Name: k.GangNetwork.Name, Addresses: p}
+}
+
+// may are the isolations that a host may give with containers.
+func may(k config.Containers) []compute.Isolation {
+	out := []compute.Isolation{compute.IsolationContainer, compute.IsolationSandbox}
+	if len(k.Isolations) == 0 {
+		return out
+	}
+	return slices.DeleteFunc(out, func(i compute.Isolation) bool { return !slices.Contains(k.Isolations, string(i)) })
 }
 
 func names(list []compute.Isolation) string {

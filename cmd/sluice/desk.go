@@ -126,10 +126,16 @@ func (d jobDesk) Get(ctx context.Context, id string) (compute.Job, error) {
 	return d.waits(j, d.r.site.JobsWait()), nil
 }
 
-// waits lets a new job that waits for its price say so.
+// waits lets a new job that waits for its price, or for what its hosts cannot start
+// at present, say so.
 func (d jobDesk) waits(j compute.Job, why map[string]string) compute.Job {
 	if w, ok := why[j.ID]; ok && j.State == compute.Queued && j.Why == compute.WaitsForRoom {
 		j.Why = w
+	}
+	if j.State == compute.Queued {
+		if why := d.r.jobs.HeldBack(j.ID); why != "" {
+			j.Why = why
+		}
 	}
 	return j
 }

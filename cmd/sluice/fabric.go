@@ -38,17 +38,18 @@ type joined struct {
 	want  map[string]config.Host
 
 	power atomic.Pointer[map[string]*fabric.Power] // what each host is told of it
+	gives map[string][]compute.Isolation           // as attested
 }
 
 // withFabric starts the fabric where the configuration has hosts that agents run.
 func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, log *slog.Logger) error {
 	var names []string
-	want := map[string]config.Host{}
+	want, gives := map[string]config.Host{}, map[string][]compute.Isolation{}
 	for _, h := range c.Hosts {
 		if h.Driver == "agent" {
 			names = append(names, h.Name)
 			want[h.Name] = h
-			p.addAgent(h)
+			gives[h.Name] = p.addAgent(h)
 		}
 	}
 	if len(names) == 0 {
@@ -62,7 +63,7 @@ func (p *parts) withFabric(ctx context.Context, c *config.Config, db *store.DB, 
 	if err != nil {
 		return fmt.Errorf("fabric.password: %w", err)
 	}
-	j := &joined{cfg: c.Fabric, log: log, readings: p.hostReadings, reach: map[string]fabric.Reach{}, unfit: map[string]string{}, want: want}
+	j := &joined{cfg: c.Fabric, log: log, readings: p.hostReadings, reach: map[string]fabric.Reach{}, unfit: map[string]string{}, want: want, gives: gives}
 	j.hub, err = fabric.NewHub(ctx, fabric.Config{
 		Dir: filepath.Join(db.Dir(), "fabric"), Listen: c.Fabric.Listen, Hosts: names,
 		Cluster: fabric.Cluster{URL: c.Fabric.URL, CAFile: c.Fabric.CA, Credentials: c.Fabric.Credentials, User: c.Fabric.User, Password: password},
@@ -106,11 +107,11 @@ func (p *parts) hostDesk() server.Hosts {
 }
 
 // addAgent makes a host of one that an agent runs.
-func (p *parts) addAgent(h config.Host) {
+func (p *parts) addAgent(h config.Host) []compute.Isolation {
 	x := compute.Host{
 		Name: h.Name, Class: first(h.Class, h.Name), Executor: "remote", Units: h.Slots, CPUs: h.CPUs, MemoryGB: h.Memory, DiskGB: h.Disk, GPUModel: h.GPU,
 		IdleW: sluice.Watts(h.IdlePower), UnitW: sluice.Watts(h.SlotPower), Real: true, Remote: true,
-		Address: h.Address, Region: h.Region, Labels: labelsOf(h),
+		Address: h.Address, Region: h.Region, Labels: labelsOf(h), GangNet: gangNetOf(h.Containers),
 	}
 	if x.CPUs == 0 && h.GPU == "" {
 		x.CPUs = h.Slots
@@ -119,6 +120,7 @@ func (p *parts) addAgent(h config.Host) {
 		x.Isolations = append(x.Isolations, compute.Isolation(i))
 	}
 	p.addToClass(h, x, first(h.GPU, "joined machine"))
+	return x.Isolations
 }
 
 // labelsOf is what the operator attests of a host.
@@ -135,12 +137,18 @@ func labelsOf(h config.Host) map[string]string {
 func (j *joined) reached(r fabric.Reach) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, known := j.reach[r.Host]
+	before, known := j.reach[r.Host]
 	j.reach[r.Host] = r
 	if j.jobs != nil {
 		j.block(r)
 	}
+	for _, i := range j.gives[r.Host] { // what it does not have to give is no news
+		if why := r.Held[i]; why != "" && why != beingTried && before.Held[i] != why {
+			j.log.Warn("jobs for a host wait", "host", r.Host, "isolation", i, "why", why)
+		}
+	}
 	switch {
+	case r.OK && before.OK:
 	case r.OK:
 		j.log.Info("a host answers", "host", r.Host)
 	case known:
@@ -192,6 +200,9 @@ func (j *joined) block(r fabric.Reach) {
 		why = "does not answer since " + r.Since.Format(time.TimeOnly) + " UTC: " + r.Why
 	}
 	_ = j.jobs.Block(r.Host, compute.BlockedByFabric, why) // a host of the configuration is known
+	for _, i := range compute.Isolations() {
+		_ = j.jobs.HoldBack(r.Host, i, r.Held[i])
+	}
 }
 
 // follow tells the jobs which hosts answer, from now on.
@@ -232,6 +243,11 @@ func (j *joined) List(context.Context) ([]server.JoinedHost, error) {
 			}
 		}
 		addReadings(&v, j.readings.of(h.Name))
+		for _, i := range j.gives[h.Name] {
+			if why := h.Held[i]; why != "" && v.Why == "" {
+				v.Why = string(i) + ": " + why
+			}
+		}
 		j.mu.Lock()
 		if v.State == "ready" && j.unfit[h.Name] != "" {
 			v.State, v.Why = "fault", j.unfit[h.Name]

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -82,6 +83,7 @@ type Agent struct {
 	refused string        // by the site, as last told
 	facts   bool          // the site wants them
 	fault   string        // why the host's GPUs may get no new jobs
+	held    map[compute.Isolation]string
 }
 
 // run is a record with what is only in memory.
@@ -334,7 +336,7 @@ func (a *Agent) beatOnce(ctx context.Context, link *fabric.Link) {
 func (a *Agent) beat() fabric.Beat {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	b := fabric.Beat{Epoch: a.epoch, Pending: a.spool.pending(), Runs: []fabric.RunState{}, Fault: a.fault}
+	b := fabric.Beat{Epoch: a.epoch, Pending: a.spool.pending(), Runs: []fabric.RunState{}, Fault: a.fault, Held: a.held}
 	if a.facts {
 		f := a.cfg.Facts
 		b.Facts = &f
@@ -345,6 +347,25 @@ func (a *Agent) beat() fabric.Beat {
 		}
 	}
 	return b
+}
+
+// HoldBack tells the site why runs of an isolation would not start here, until it
+// is called with an empty why.
+func (a *Agent) HoldBack(i compute.Isolation, why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held[i] == why {
+		return
+	}
+	held := maps.Clone(a.held)
+	if held == nil {
+		held = map[compute.Isolation]string{}
+	}
+	if held[i] = fabric.Clip(why); why == "" {
+		delete(held, i)
+	}
+	a.held = held
+	a.touch()
 }
 
 // state is what the site is told. Callers hold mu.

@@ -22,6 +22,8 @@ func check(spec compute.RunSpec) error {
 		return sluice.Errorf(sluice.Invalid, "", "unknown egress policy %q", spec.Egress)
 	case spec.Egress == compute.EgressOpen && len(spec.EgressAllow) > 0:
 		return sluice.Errorf(sluice.Invalid, "", "the egress open has nothing to allow besides")
+	case spec.Gang != nil && (!spec.Gang.Address.Is4() || !isNetwork(spec.Gang.Network)):
+		return sluice.Errorf(sluice.Invalid, "", "%q has no address on the network %q", spec.Gang.Address, spec.Gang.Network)
 	case spec.Isolation == compute.IsolationSandbox && filtered(spec):
 		// Its packets come from a network stack of its own, past the host's filters.
 		return sluice.Errorf(sluice.Invalid, "set the tenant's egress to none without egress_allow, or ask for the isolation container", "the network of a sandbox cannot be filtered")
@@ -62,6 +64,17 @@ func isName(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// isNetwork says whether this may be the name of an engine's network, and is no
+// word that engines understand as another.
+func isNetwork(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c)) {
+			return false
+		}
+	}
+	return s != "" && !slices.Contains([]string{"host", "none", "bridge", "default", "private", "slirp4netns", "pasta"}, s)
 }
 
 // signalName is the name of an interrupt's signal as shells write it: USR1.

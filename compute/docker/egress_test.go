@@ -171,6 +171,8 @@ func TestFilterRefused(t *testing.T) {
 		t.Error("it ran, or is left")
 	}
 	sandbox := service(t, "runsc")
+	s = spec(t, t.TempDir(), "true")
+	s.Egress = compute.EgressInternet
 	s.Isolation = compute.IsolationSandbox
 	_, err := newExecutor(t, config(sandbox)).Start(t.Context(), s)
 	wantKind(t, err, sluice.Invalid, "the network of a sandbox cannot be filtered")

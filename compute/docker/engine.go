@@ -44,10 +44,7 @@ type engine struct {
 
 // engine returns the engine for the isolation. Its answer is kept.
 func (x *Executor) engine(ctx context.Context, i compute.Isolation) (*engine, error) {
-	socket := x.cfg.Socket
-	if i == compute.IsolationSandbox {
-		socket = x.cfg.SandboxSocket
-	}
+	socket := x.socketOf(i)
 	x.mu.Lock()
 	e := x.engines[socket]
 	x.mu.Unlock()
@@ -66,6 +63,13 @@ func (x *Executor) engine(ctx context.Context, i compute.Isolation) (*engine, er
 	}
 	x.engines[socket] = e
 	return e, nil
+}
+
+func (x *Executor) socketOf(i compute.Isolation) string {
+	if i == compute.IsolationSandbox {
+		return x.cfg.SandboxSocket
+	}
+	return x.cfg.Socket
 }
 
 func dial(ctx context.Context, socket string) (*engine, error) {

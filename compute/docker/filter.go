@@ -31,6 +31,8 @@ type filter struct {
 	Egress    compute.Egress `json:"egress"`
 	Allow     []string       `json:"allow,omitempty"`     // each a compute.Reach
 	Resolvers []netip.Addr   `json:"resolvers,omitempty"` // nil: those that the engine has written down
+	Peers     []netip.Addr   `json:"peers,omitempty"`     // nodes of its gang, on the network that connects hosts
+	Nets      []netip.Prefix `json:"nets,omitempty"`      // what that network is
 }
 
 // networked says whether a run has a network to the outside, filtered or not.
@@ -39,28 +41,35 @@ func networked(spec compute.RunSpec) bool {
 }
 
 func filtered(spec compute.RunSpec) bool {
-	return spec.Egress == compute.EgressInternet || len(spec.EgressAllow) > 0
+	return spec.Egress == compute.EgressInternet || len(spec.EgressAllow) > 0 || spec.Gang != nil && spec.Egress == compute.EgressOpen
 }
 
 // slirpResolvers are where slirp4netns answers for the host's resolver.
 var slirpResolvers = []netip.Addr{netip.MustParseAddr("10.0.2.3"), netip.MustParseAddr("fd00::3")}
 
 // newFilter is the filter of a run, nil where it needs none.
-func (x *Executor) newFilter(e *engine, spec compute.RunSpec) *filter {
+func (x *Executor) newFilter(ctx context.Context, e *engine, spec compute.RunSpec) (*filter, error) {
 	if !filtered(spec) {
-		return nil
+		return nil, nil
 	}
 	f := &filter{Egress: spec.Egress, Allow: spec.EgressAllow}
 	if x.network(e, spec) == slirp {
 		f.Resolvers = slirpResolvers
 	}
-	return f
+	if spec.Gang == nil {
+		return f, nil
+	}
+	var err error
+	f.Peers = spec.Gang.Peers
+	f.Nets, err = e.subnets(ctx, spec.Gang.Network)
+	return f, err
 }
 
 // rule passes or refuses what goes to the addresses, and the ports of them where
-// it has any. The first that matches counts.
+// it has any; or what comes from them. The first that matches counts.
 type rule struct {
 	to          netip.Prefix
+	in          bool   // what comes from there
 	first, last uint16 // of TCP and UDP; 0: everything
 	pass        bool
 }
@@ -85,6 +94,25 @@ func prefixes(s string) (out []netip.Prefix) {
 // host's addresses.
 func (f filter) rules(own, resolvers []netip.Addr) ([]rule, error) {
 	var out []rule
+	if f.Egress != compute.EgressNone {
+		for _, a := range resolvers {
+			out = append(out, rule{to: alone(a), first: 53, last: 53, pass: true})
+		}
+	}
+	// Of a network that connects hosts it has its gang, both ways, and nothing else.
+	for _, in := range []bool{false, true} {
+		for _, a := range f.Peers {
+			out = append(out, rule{to: alone(a), in: in, pass: true})
+		}
+		for _, a := range resolvers {
+			if in {
+				out = append(out, rule{to: alone(a), in: true, pass: true})
+			}
+		}
+		for _, n := range f.Nets {
+			out = append(out, rule{to: n, in: in})
+		}
+	}
 	for _, s := range f.Allow {
 		r, err := compute.ParseReach(s)
 		if err != nil {
@@ -92,14 +120,18 @@ func (f filter) rules(own, resolvers []netip.Addr) ([]rule, error) {
 		}
 		out = append(out, rule{to: r.Net, first: r.First, last: r.Last, pass: true})
 	}
-	if f.Egress != compute.EgressInternet {
+	switch f.Egress {
+	case compute.EgressOpen:
+		for _, p := range prefixes("0.0.0.0/0 ::/0") {
+			out = append(out, rule{to: p, pass: true})
+		}
+		return out, nil
+	case compute.EgressInternet:
+	default:
 		return out, nil
 	}
-	for _, a := range resolvers {
-		out = append(out, rule{to: netip.PrefixFrom(a, a.BitLen()), first: 53, last: 53, pass: true})
-	}
 	for _, a := range own {
-		out = append(out, rule{to: netip.PrefixFrom(a, a.BitLen())})
+		out = append(out, rule{to: alone(a)})
 	}
 	for _, p := range notPublic {
 		out = append(out, rule{to: p})
@@ -109,6 +141,8 @@ func (f filter) rules(own, resolvers []netip.Addr) ([]rule, error) {
 	}
 	return out, nil
 }
+
+func alone(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // hostAddresses are those of this machine, but for the loopback's.
 func hostAddresses() ([]netip.Addr, error) {
@@ -168,7 +202,7 @@ func (x *Executor) release(ctx context.Context, e *engine, dir string, r run) er
 		return doing(err)
 	}
 	resolvers := r.Filter.Resolvers
-	if resolvers == nil && r.Filter.Egress == compute.EgressInternet {
+	if resolvers == nil && r.Filter.Egress != compute.EgressNone {
 		// Docker's own resolver asks the host's, from in there.
 		for _, file := range []string{s.resolvConf, "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
 			b, err := os.ReadFile(file)

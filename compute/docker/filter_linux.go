@@ -37,6 +37,11 @@ func install(ns *os.File, rules []rule) error {
 		Name: "out", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput,
 		Priority: nftables.ChainPriorityFilter, Policy: &drop,
 	})
+	accept := nftables.ChainPolicyAccept
+	in := c.AddChain(&nftables.Chain{
+		Name: "in", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput,
+		Priority: nftables.ChainPriorityFilter, Policy: &accept,
+	})
 	add := func(e ...expr.Any) { c.AddRule(&nftables.Rule{Table: t, Chain: out, Exprs: e}) }
 	pass := &expr.Verdict{Kind: expr.VerdictAccept}
 	// To itself, and IPv6's asking for neighbours, without which it has none.
@@ -45,6 +50,14 @@ func install(ns *os.File, rules []rule) error {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
 		&expr.Range{Op: expr.CmpOpEq, Register: 1, FromData: []byte{133}, ToData: []byte{136}}, pass)
 	for _, r := range rules {
+		if r.in {
+			var do expr.Any = pass
+			if !r.pass {
+				do = &expr.Verdict{Kind: expr.VerdictDrop}
+			}
+			c.AddRule(&nftables.Rule{Table: t, Chain: in, Exprs: append(toNet(r), do)})
+			continue
+		}
 		var do expr.Any = pass
 		if !r.pass {
 			do = refuse
@@ -75,11 +88,14 @@ var refuse = &expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_RE
 
 func equal(b byte) *expr.Cmp { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{b}} }
 
-// toNet matches what goes to the rule's addresses.
+// toNet matches what goes to the rule's addresses, or comes from them.
 func toNet(r rule) []expr.Any {
 	family, at, length := byte(unix.NFPROTO_IPV4), uint32(16), uint32(4)
 	if r.to.Addr().Is6() {
 		family, at, length = unix.NFPROTO_IPV6, 24, 16
+	}
+	if r.in {
+		at -= length // the source is before the destination
 	}
 	out := []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equal(family)}
 	if r.to.Bits() == 0 {

@@ -9,10 +9,10 @@ import (
 	"sluice/compute"
 )
 
-// passes says what the kernel does with a packet by the rules.
+// passes says what the kernel does with what goes to an address, by the rules.
 func passes(rules []rule, to netip.Addr, port uint16) bool {
 	for _, r := range rules {
-		if r.to.Contains(to) && (r.first == 0 || r.first <= port && port <= r.last) {
+		if !r.in && r.to.Contains(to) && (r.first == 0 || r.first <= port && port <= r.last) {
 			return r.pass
 		}
 	}
@@ -74,4 +74,45 @@ func FuzzResolversOf(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A node has its gang on the network that connects hosts, both ways, and nothing else
+// of that network, whatever else it may reach.
+func TestGangIsApart(t *testing.T) {
+	peer, own := netip.MustParseAddr("10.30.0.32"), netip.MustParseAddr("10.30.0.16")
+	dns := netip.MustParseAddr("10.30.0.1")
+	for egress, world := range map[compute.Egress][2]bool{ // the internet, the site
+		compute.EgressOpen: {true, true}, compute.EgressInternet: {true, false}, compute.EgressNone: {false, false},
+	} {
+		f := filter{Egress: egress, Peers: []netip.Addr{own, peer}, Nets: prefixes("10.30.0.0/24")}
+		if egress != compute.EgressOpen {
+			f.Allow = []string{"10.0.0.0/8:22"}
+		}
+		all, err := f.rules(nil, []netip.Addr{dns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var in []rule // as what goes there, with the chain's policy
+		for _, r := range all {
+			if r.in {
+				in = append(in, rule{to: r.to, pass: r.pass})
+			}
+		}
+		in = append(in, rule{to: prefixes("0.0.0.0/0")[0], pass: true})
+		for to, want := range map[string]bool{
+			"10.30.0.32": true, "10.30.0.33": false, "10.30.0.1": false, "1.1.1.1": world[0], "10.9.9.9": world[1],
+		} {
+			if got := passes(all, netip.MustParseAddr(to), 80); got != want {
+				t.Errorf("%s: %s is reached: %v", egress, to, got)
+			}
+		}
+		if passes(all, netip.MustParseAddr("10.30.0.33"), 22) || passes(all, dns, 53) != (egress != compute.EgressNone) {
+			t.Errorf("%s: another gang by what is allowed besides, or no names", egress)
+		}
+		for from, want := range map[string]bool{"10.30.0.32": true, "10.30.0.33": false, "1.1.1.1": true} {
+			if got := passes(in, netip.MustParseAddr(from), 80); got != want {
+				t.Errorf("%s: %s reaches it: %v", egress, from, got)
+			}
+		}
+	}
 }

@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
+	"sluice"
 	"sluice/compute"
 )
 
@@ -28,7 +31,7 @@ const gangLabel = "sluice.gang"
 // gangNet is the name of the container that holds the network of the run's gang,
 // "" for a run that needs none.
 func gangNet(dir string, spec compute.RunSpec) string {
-	if spec.Nodes <= 1 || !networked(spec) {
+	if spec.Nodes <= 1 || spec.Gang != nil || !networked(spec) {
 		return ""
 	}
 	return containerName(gangDir(dir, spec), "net-"+spec.JobID)
@@ -41,6 +44,28 @@ func gangDir(dir string, spec compute.RunSpec) string {
 		return filepath.Dir(filepath.Clean(spec.CheckpointDir))
 	}
 	return filepath.Dir(dir)
+}
+
+// subnets are what a network of the engine is, by its name.
+func (e *engine) subnets(ctx context.Context, name string) ([]netip.Prefix, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	n, err := e.cli.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return nil, sluice.Errorf(sluice.Unavailable, "make it: docs/isolation.md, under gangs", "the engine has no network %q, which gang_network names", name)
+	} else if err != nil {
+		return nil, e.failed(err)
+	}
+	var out []netip.Prefix
+	for _, c := range n.Network.IPAM.Config {
+		if c.Subnet.IsValid() {
+			out = append(out, c.Subnet.Masked())
+		}
+	}
+	if len(out) == 0 {
+		return nil, sluice.Errorf(sluice.Unavailable, "make it with --subnet", "the network %s tells no addresses: its gangs cannot be kept apart", name)
+	}
+	return out, nil
 }
 
 // lockGang keeps others from making or removing the gang's network. dir is its gangDir.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"sluice"
@@ -67,8 +68,14 @@ func (p plan) dockerOptions() client.ContainerCreateOptions {
 	if len(p.devices) > 0 {
 		h.DeviceRequests = []container.DeviceRequest{{Driver: "cdi", DeviceIDs: p.devices}}
 	}
+	var at *network.NetworkingConfig
+	if p.address.IsValid() && p.network != "none" {
+		at = &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
+			p.network: {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: p.address}},
+		}}
+	}
 	return client.ContainerCreateOptions{
-		Name: p.name, HostConfig: h,
+		Name: p.name, HostConfig: h, NetworkingConfig: at,
 		Config: &container.Config{
 			Image: p.image, Env: p.env, Labels: p.labels, Entrypoint: p.argv, WorkingDir: p.workDir, User: "0:0",
 		},

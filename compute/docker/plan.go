@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,7 +28,8 @@ type plan struct {
 	files   uint64 // open at once
 	base    int    // host id of its root; 0: the engine's own map
 	network string
-	devices []string // CDI names
+	address netip.Addr // on it; not valid: any
+	devices []string   // CDI names
 	runtime string
 	logPath string
 	logMax  int64
@@ -68,6 +70,9 @@ func (x *Executor) plan(e *engine, dir string, r run, spec compute.RunSpec, img 
 		p.runtime = x.cfg.SandboxRuntime
 	}
 	p.network = x.network(e, spec)
+	if spec.Gang != nil {
+		p.address = spec.Gang.Address
+	}
 	// The image knows where its programs are; the host's search path means nothing
 	// in there, unless the task itself has set it.
 	hasPath := slices.ContainsFunc(img.env, func(kv string) bool { return strings.HasPrefix(kv, "PATH=") })
@@ -113,6 +118,8 @@ func (x *Executor) network(e *engine, spec compute.RunSpec) string {
 	switch {
 	case !networked(spec):
 		return "none"
+	case spec.Gang != nil:
+		return spec.Gang.Network
 	case x.cfg.Network == "" && e.podman:
 		return slirp
 	}

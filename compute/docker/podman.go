@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,38 +19,43 @@ import (
 const podmanCreate = "http://podman/v4.0.0/libpod/containers/create"
 
 type podmanSpec struct {
-	Name       string            `json:"name"`
-	Image      string            `json:"image"`
-	Entrypoint []string          `json:"entrypoint"`
-	Command    []string          `json:"command"`
-	Env        map[string]string `json:"env"`
-	Labels     map[string]string `json:"labels"`
-	WorkDir    string            `json:"work_dir"`
-	User       string            `json:"user"`
-	ReadOnly   bool              `json:"read_only_filesystem"`
-	NoNewPriv  bool              `json:"no_new_privileges"`
-	CapDrop    []string          `json:"cap_drop"`
-	Mounts     []podmanMount     `json:"mounts"`
-	Devices    []podmanDevice    `json:"devices,omitempty"`
-	UserNS     *podmanNS         `json:"userns,omitempty"`
-	IDMappings *podmanMappings   `json:"idmappings,omitempty"`
-	NetNS      podmanNS          `json:"netns"`
-	CNI        []string          `json:"cni_networks,omitempty"`
-	CgroupNS   podmanNS          `json:"cgroupns"`
-	IpcNS      podmanNS          `json:"ipcns"`
-	PidNS      podmanNS          `json:"pidns"`
-	ShmSize    int64             `json:"shm_size"`
-	Resources  podmanResources   `json:"resource_limits"`
-	Rlimits    []podmanRlimit    `json:"r_limits"`
-	Log        podmanLog         `json:"log_configuration"`
-	Systemd    string            `json:"systemd"`
-	ImageVols  string            `json:"image_volume_mode"`
-	HTTPProxy  bool              `json:"httpproxy"`
+	Name       string                   `json:"name"`
+	Image      string                   `json:"image"`
+	Entrypoint []string                 `json:"entrypoint"`
+	Command    []string                 `json:"command"`
+	Env        map[string]string        `json:"env"`
+	Labels     map[string]string        `json:"labels"`
+	WorkDir    string                   `json:"work_dir"`
+	User       string                   `json:"user"`
+	ReadOnly   bool                     `json:"read_only_filesystem"`
+	NoNewPriv  bool                     `json:"no_new_privileges"`
+	CapDrop    []string                 `json:"cap_drop"`
+	Mounts     []podmanMount            `json:"mounts"`
+	Devices    []podmanDevice           `json:"devices,omitempty"`
+	UserNS     *podmanNS                `json:"userns,omitempty"`
+	IDMappings *podmanMappings          `json:"idmappings,omitempty"`
+	NetNS      podmanNS                 `json:"netns"`
+	CNI        []string                 `json:"cni_networks,omitempty"`
+	Networks   map[string]podmanAddress `json:"networks,omitempty"`
+	CgroupNS   podmanNS                 `json:"cgroupns"`
+	IpcNS      podmanNS                 `json:"ipcns"`
+	PidNS      podmanNS                 `json:"pidns"`
+	ShmSize    int64                    `json:"shm_size"`
+	Resources  podmanResources          `json:"resource_limits"`
+	Rlimits    []podmanRlimit           `json:"r_limits"`
+	Log        podmanLog                `json:"log_configuration"`
+	Systemd    string                   `json:"systemd"`
+	ImageVols  string                   `json:"image_volume_mode"`
+	HTTPProxy  bool                     `json:"httpproxy"`
 }
 
 type podmanNS struct {
 	Mode  string `json:"nsmode"`
 	Value string `json:"value,omitempty"`
+}
+
+type podmanAddress struct {
+	IPs []netip.Addr `json:"static_ips"`
 }
 
 type podmanMount struct {
@@ -145,6 +151,8 @@ func (p plan) podmanSpec() podmanSpec {
 		s.NetNS = podmanNS{Mode: "container", Value: holder}
 	case p.network == "none" || p.network == slirp:
 		s.NetNS = podmanNS{Mode: p.network}
+	case p.address.IsValid():
+		s.NetNS, s.Networks = podmanNS{Mode: "bridge"}, map[string]podmanAddress{p.network: {[]netip.Addr{p.address}}}
 	default:
 		s.NetNS, s.CNI = podmanNS{Mode: "bridge"}, []string{p.network}
 	}

@@ -42,6 +42,8 @@ default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 lock_type = "file"
+[network]
+network_config_dir = %q
 `
 
 var services struct {
@@ -129,7 +131,7 @@ func startPodman(runtime string) (*podman, error) {
 		return p, err
 	}
 	conf := filepath.Join(dir, "containers.conf")
-	if err := os.WriteFile(conf, []byte(containersConf), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, containersConf, filepath.Join(dir, "networks")), 0o600); err != nil {
 		return p, err
 	}
 	p.runtime = runtime

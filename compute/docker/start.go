@@ -89,7 +89,9 @@ func (x *Executor) startHeld(ctx context.Context, dir string, spec compute.RunSp
 		return err
 	}
 	r := x.newRun(dir, name, spec)
-	r.Filter = x.newFilter(e, spec)
+	if r.Filter, err = x.newFilter(ctx, e, spec); err != nil {
+		return errors.Join(err, x.gpus.Drop(dir))
+	}
 	err = x.create(ctx, e, dir, r, spec)
 	if err == nil {
 		err = x.launch(ctx, e, dir, r)
