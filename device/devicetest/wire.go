@@ -24,7 +24,7 @@ type Wire struct {
 
 	mu     sync.Mutex
 	how    spoil
-	conns  map[net.Conn]bool
+	conns  map[net.Conn]bool // whether it is silent and nobody has used it
 	closed bool
 
 	// Flooded counts the bytes of an oversized reply that the driver took.
@@ -73,14 +73,14 @@ func (w *Wire) Address(a device.Address) device.Address {
 	return a
 }
 
-// set changes what happens from now on. Connections that have been silent so far end: a
-// client may hold one that it has never used, and would wait on it for ever.
+// set changes what happens from now on. Silent connections that nobody has used end: a
+// client may have made one for a call that it gave up, and would wait on it at the next.
 func (w *Wire) set(how spoil) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.how = how
-	for c, silent := range w.conns {
-		if silent {
+	for c, unused := range w.conns {
+		if unused {
 			_ = c.Close()
 		}
 	}
@@ -147,7 +147,10 @@ func (w *Wire) serve(near net.Conn) {
 	w.mu.Unlock()
 	switch {
 	case how.silent:
-		_, _ = io.Copy(io.Discard, near) // until the driver gives up
+		if _, err := near.Read(make([]byte, 1)); err == nil {
+			w.track(near)                    // now it is used
+			_, _ = io.Copy(io.Discard, near) // until the driver gives up
+		}
 		return
 	case how.flood:
 		w.flood(near)
