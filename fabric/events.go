@@ -1,9 +1,11 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,8 +45,8 @@ const (
 	readAtOnce  = 256
 	streamBytes = 2 << 30
 	streamAge   = 14 * 24 * time.Hour
-	gapPatience = 20 // deliveries after which a gap counts as a loss
-	ackWait     = 30 * time.Second
+	ackWait     = 10 * time.Second // what a site that was killed had in its hands comes again after it
+	gapPatience = 6 * ackWait      // after which what is missing counts as lost
 )
 
 // openStream finds or makes the stream and its reader.
@@ -80,8 +82,9 @@ func openStream(ctx context.Context, nc *nats.Conn) (jetstream.Consumer, error) 
 // drain moves events from the stream into the journal until ctx ends. What the
 // journal does not take stays in the stream.
 func (h *Hub) drain(ctx context.Context, c jetstream.Consumer) {
+	gaps := map[string]time.Duration{} // by host, since when something of it is missing
 	for wait := time.Second; ctx.Err() == nil; {
-		err := h.take(ctx, c)
+		err := h.take(ctx, c, gaps)
 		if err == nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
 			wait = time.Second
 			continue
@@ -97,7 +100,7 @@ func (h *Hub) drain(ctx context.Context, c jetstream.Consumer) {
 	}
 }
 
-func (h *Hub) take(ctx context.Context, c jetstream.Consumer) error {
+func (h *Hub) take(ctx context.Context, c jetstream.Consumer, gaps map[string]time.Duration) error {
 	// One waits for the first, then all that is there follows without waiting: a
 	// transaction for each would be a flush of the disk for each.
 	fetch, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -118,8 +121,11 @@ func (h *Hub) take(ctx context.Context, c jetstream.Consumer) error {
 			msgs = append(msgs, m)
 		}
 	}
-	var batches []HostBatch
-	var of []jetstream.Msg
+	type told struct {
+		HostBatch
+		msg jetstream.Msg
+	}
+	var all []told
 	for _, m := range msgs {
 		b, err := ParseBatch(m.Data())
 		host := hostOf(m.Subject())
@@ -128,34 +134,48 @@ func (h *Hub) take(ctx context.Context, c jetstream.Consumer) error {
 			_ = m.Term()
 			continue
 		}
-		x := HostBatch{Host: host, Batch: b}
-		if meta, err := m.Metadata(); err == nil {
-			x.Force = meta.NumDelivered > gapPatience
-		}
-		batches, of = append(batches, x), append(of, m)
+		all = append(all, told{HostBatch{Host: host, Batch: b}, m})
 	}
-	if len(batches) == 0 {
+	if len(all) == 0 {
 		return nil
+	}
+	// What comes again comes in any order. Where it has been waited for what is missing,
+	// the next that is there is taken, and what follows has its own time to come.
+	slices.SortStableFunc(all, func(a, b told) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.After, b.After))
+	})
+	now := Uptime()
+	batches := make([]HostBatch, len(all))
+	for i := range all {
+		host := all[i].Host
+		if since, missing := gaps[host]; missing && now-since > gapPatience && (i == 0 || all[i-1].Host != host) {
+			all[i].Force = true
+		}
+		batches[i] = all[i].HostBatch
 	}
 	out, err := h.cfg.Journal.AppendEvents(ctx, batches)
 	if err != nil {
-		for _, m := range of {
-			_ = m.NakWithDelay(time.Second)
+		for _, x := range all {
+			_ = x.msg.NakWithDelay(time.Second)
 		}
 		return fmt.Errorf("store what hosts report: %w", err)
 	}
-	for i, m := range of {
+	for i, x := range all {
 		switch out[i] {
 		case Gap:
-			_ = m.NakWithDelay(500 * time.Millisecond)
+			if _, known := gaps[x.Host]; !known {
+				gaps[x.Host] = now
+			}
+			_ = x.msg.NakWithDelay(500 * time.Millisecond)
 			continue
 		case Stored:
+			delete(gaps, x.Host)
 			if h.cfg.OnEvents != nil {
 				h.cfg.OnEvents(batches[i].Host, batches[i].Events)
 			}
 		case Known:
 		}
-		_ = m.Ack() // one that is lost brings the batch again, and it is Known
+		_ = x.msg.Ack() // one that is lost brings the batch again, and it is Known
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"sluice"
 	"sluice/fabric"
@@ -401,6 +402,32 @@ func startNATS(t *testing.T) (url, ca string, addUser func(string)) {
 	}
 }
 
+// heldByTheDead takes the next of what hosts have told, as a site does that is killed
+// before it has stored it.
+func heldByTheDead(t *testing.T, url, ca string) {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.UserInfo("site", "sitesecret"), nats.RootCAs(ca))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := js.Consumer(t.Context(), fabric.StreamName, fabric.DurableName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is held", func() bool {
+		m, err := c.Fetch(1, jetstream.FetchMaxWait(5*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return (<-m.Messages()) != nil
+	})
+}
+
 // An existing cluster takes the embedded server's place: hosts join it by users
 // that the operator adds, heartbeats and events go through it, and what hosts
 // report while the site is away waits in it.
@@ -450,14 +477,21 @@ func TestExistingCluster(t *testing.T) {
 	if err := l.Publish(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
+	heldByTheDead(t, url, ca)
+	b = fabric.Batch{Epoch: epoch, After: 1, To: 2, Events: []fabric.Event{{Seq: 2, At: time.Now().Add(time.Second), Reading: &fabric.Reading{Name: "power", Value: 4}}}}
+	if err := l.Publish(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
 	again, err := fabric.NewHub(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	until(t, "the event is stored", func() bool {
+	// What a site that was killed had in its hands comes after what was told later, and is
+	// waited for.
+	until(t, "the events are stored", func() bool {
 		e, err := db.Fabric().Events(context.Background(), "a", "", 10)
-		return err == nil && len(e) == 1 && e[0].Reading.Value == 3
+		return err == nil && len(e) == 2 && e[0].Reading.Value == 3 && e[1].Reading.Value == 4
 	})
 	if _, err := again.Revoke(t.Context(), "a"); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ type Wire struct {
 
 	mu     sync.Mutex
 	how    spoil
-	conns  map[net.Conn]struct{}
+	conns  map[net.Conn]bool // whether it is silent and nobody has used it
 	closed bool
 
 	// Flooded counts the bytes of an oversized reply that the driver took.
@@ -48,7 +48,7 @@ func NewWire(t *testing.T, target string) *Wire {
 		cancel()
 		t.Fatal(err)
 	}
-	w := &Wire{target: target, listener: l, ctx: ctx, conns: map[net.Conn]struct{}{}}
+	w := &Wire{target: target, listener: l, ctx: ctx, conns: map[net.Conn]bool{}}
 	w.wg.Go(w.accept)
 	t.Cleanup(func() {
 		cancel()
@@ -73,10 +73,17 @@ func (w *Wire) Address(a device.Address) device.Address {
 	return a
 }
 
+// set changes what happens from now on. Silent connections that nobody has used end: a
+// client may have made one for a call that it gave up, and would wait on it at the next.
 func (w *Wire) set(how spoil) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.how = how
+	for c, unused := range w.conns {
+		if unused {
+			_ = c.Close()
+		}
+	}
 }
 
 // gone refuses connections from now on. The port stays taken, or a server of
@@ -109,7 +116,7 @@ func (w *Wire) track(c net.Conn) bool {
 		_ = c.Close()
 		return false
 	}
-	w.conns[c] = struct{}{}
+	w.conns[c] = false
 	return true
 }
 
@@ -136,10 +143,14 @@ func (w *Wire) serve(near net.Conn) {
 	defer w.untrack(near)
 	w.mu.Lock()
 	how := w.how
+	w.conns[near] = how.silent
 	w.mu.Unlock()
 	switch {
 	case how.silent:
-		_, _ = io.Copy(io.Discard, near) // until the driver gives up
+		if _, err := near.Read(make([]byte, 1)); err == nil {
+			w.track(near)                    // now it is used
+			_, _ = io.Copy(io.Discard, near) // until the driver gives up
+		}
 		return
 	case how.flood:
 		w.flood(near)
