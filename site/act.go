@@ -68,6 +68,9 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 		// What others of its firmware have long done is not waited for.
 		m.act.overdue = now.Add(d / 2)
 	}
+	if mode.Power < before {
+		s.mindDeadline(m, order, now)
+	}
 	if mode.Power > before {
 		m.act.pending = s.atMeter(mode.Power - before)
 	}
@@ -79,6 +82,23 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	m.outcome = ""
 	s.unsaved[m.spec.Name] = m.row()
 	s.toLaunch = append(s.toLaunch, m)
+}
+
+// mindDeadline makes an order with a deadline give up counting on the machine while
+// there is time to take what it owes from others: at half of the time, or later for
+// firmware that is known to need more, at three quarters at most. The caller holds s.mu.
+func (s *Site) mindDeadline(m *miner, order *curtailment, now time.Time) {
+	if order == nil || order.WithinS <= 0 {
+		return
+	}
+	left := order.From.Add(time.Duration(order.WithinS * float64(time.Second))).Sub(now)
+	if left <= 0 {
+		return
+	}
+	needs := time.Duration(min(s.nearlyAll(s.firmwareOf(m), m.act.lane(false)), 3600) * float64(time.Second))
+	if at := now.Add(s.proof(max(left/2, min(needs, left*3/4)))); at.Before(m.act.overdue) {
+		m.act.overdue = at
+	}
 }
 
 // row is what is kept of the machine.

@@ -8,6 +8,7 @@ import (
 
 	"sluice"
 	"sluice/device"
+	"sluice/sim"
 	"sluice/site"
 )
 
@@ -88,5 +89,31 @@ func TestHurriesWhereTheDeadlineNeedsIt(t *testing.T) {
 			t.Errorf("within %d s %.1f kW, in less time %.1f", s, p.ShedKW, last)
 		}
 		last = p.ShedKW
+	}
+}
+
+// What machines that lie owe to an order with a deadline is taken from others while
+// there is time for it, although nothing was learned of their firmware yet.
+func TestDeadlineIsMetDespiteLiars(t *testing.T) {
+	ctx := context.Background()
+	for _, within := range []time.Duration{60 * time.Second, 0} {
+		faults := map[int]sim.Fault{}
+		for i := 1; i < 60; i += 12 {
+			faults[i] = sim.Ignores
+		}
+		lanes := map[string]device.Lane{device.LaneSleep: {Seconds: 5}}
+		w := newWorld(t, worldSpec{
+			miners: 20, limit: sluice.Megawatt, meters: true, price: flat(30), faults: faults,
+			wrap: func(_ int, d device.Miner) device.Miner { return told{d, lanes} },
+		})
+		w.run(2*time.Minute, 5*time.Second)
+		// All but what a fifth of the machines draw has to go.
+		limit := w.power("site") / 5
+		_, err := w.site.Curtail(ctx, site.CurtailmentOrder{Limit: limit, For: time.Hour, Within: within})
+		w.must(err)
+		w.run(55*time.Second, 5*time.Second)
+		if got := w.power("site"); within > 0 && got > limit {
+			t.Errorf("%v after 55 s under an order of %v within %s", got, limit, within)
+		}
 	}
 }
