@@ -210,7 +210,7 @@ func (s *Service) place(now time.Time, e *entry, f *floor) ([]place, error) {
 // and the mask.
 func (x *hall) find(s *Service, e *entry, t Tenant) (d placement.Demand, taken []placement.Place, found int, mask string) {
 	nodes, res := max(1, e.Job.Nodes), e.Task.Resources
-	for i, in := range parts(x.hosts, nodes, isolation(e.Task, res, t)) {
+	for i, in := range parts(x.hosts, nodes, e.perNode(), isolation(e.Task, res, t)) {
 		m := x.mask(s, e, res, t, in)
 		d = demand(res, e.perNode())
 		d.Among = x.among[m]

@@ -45,9 +45,9 @@ func (p part) has(h Host, want Isolation) bool {
 	return gives == IsolationContainer && h.GangNet.Name == p.net
 }
 
-// parts are where the nodes of a job would reach each other, the better first. Where
-// its nodes have no need to, that is everywhere.
-func parts(hosts []Host, nodes int, want Isolation) []part {
+// parts are where the nodes of a job, of so many units each, would reach each other,
+// the better first. Where its nodes have no need to, that is everywhere.
+func parts(hosts []Host, nodes, units int, want Isolation) []part {
 	var one, nets, out []part
 	processes, contained := false, false
 	seen := map[string]bool{}
@@ -57,7 +57,9 @@ func parts(hosts []Host, nodes int, want Isolation) []part {
 			processes = true
 		case gives != "":
 			contained = true
-			one = append(one, part{host: h.Name})
+			if h.Units >= nodes*units {
+				one = append(one, part{host: h.Name})
+			}
 			if n := h.GangNet.Name; n != "" && gives == IsolationContainer && !seen[n] {
 				seen[n] = true
 				nets = append(nets, part{net: n})
@@ -70,7 +72,10 @@ func parts(hosts []Host, nodes int, want Isolation) []part {
 	if processes {
 		out = append(out, part{processes: true})
 	}
-	return append(append(out, one...), nets...)
+	if out = append(append(out, one...), nets...); len(out) == 0 {
+		out = []part{{host: hosts[0].Name}} // for what it says
+	}
+	return out
 }
 
 // joinGang gives the nodes of a gang that is spread over hosts in containers their

@@ -131,6 +131,12 @@ func (s *Service) HoldBack(host string, i Isolation, why string) error {
 	if _, ok := s.hosts[host]; !ok {
 		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
 	}
+	if why == "" {
+		if delete(s.heldBack[host], i); len(s.heldBack[host]) == 0 {
+			delete(s.heldBack, host)
+		}
+		return nil
+	}
 	if s.heldBack[host] == nil {
 		s.heldBack[host] = map[Isolation]string{}
 	}
@@ -305,7 +311,7 @@ func (s *Service) fitClass(c Choice, r SubmitRequest, t Tenant) (virtual bool, e
 		may = append(may, h)
 	}
 	want, together := isolation(r.Task, c.Resources, t), 0
-	for _, in := range parts(may, nodes, want) {
+	for _, in := range parts(may, nodes, c.UnitsPerNode, want) {
 		n := 0
 		for _, h := range may {
 			if in.has(h, want) {

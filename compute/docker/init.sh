@@ -58,6 +58,7 @@ if [ -n "$3" ]; then
 fi
 
 if [ "$3" = filtered ]; then
+	[ ! -e $out/up ] || exit 125 # somebody starts it again: that network has no filter
 	echo filter >$out/asks
 	while [ ! -e $box/filtered ]; do
 		[ -z "$stopping" ] || exit 143

@@ -83,7 +83,7 @@ func TestTenantsAreKeptWithTheirVersions(t *testing.T) {
 	if err != nil || same.Version != 1 {
 		t.Errorf("a change of nothing: %+v, %v", same, err)
 	}
-	got, err := o.Change(t.Context(), "acme", tenant.Change{MaxUnits: ptr(16), Labels: &map[string]string{}, Disabled: ptr(true)}, "ops")
+	got, err := o.Change(t.Context(), "acme", tenant.Change{MaxUnits: ptr(16), Labels: &map[string]string{}, Disabled: ptr(true), EgressAllow: &[]string{"10.1.2.0/24:443"}}, "ops")
 	if err != nil || got.Version != 2 || got.MaxUnits != 16 || len(got.Labels) != 0 || !got.Disabled || got.SpendLimit != 500_000_000 {
 		t.Errorf("changed: %+v, %v", got, err)
 	}
@@ -91,7 +91,7 @@ func TestTenantsAreKeptWithTheirVersions(t *testing.T) {
 		t.Errorf("changed nobody: %v", err)
 	}
 	o.restart()
-	if again, ok := o.Tenant("acme"); !ok || again.Version != 2 || again.MaxUnits != 16 || !again.Disabled {
+	if again, ok := o.Tenant("acme"); !ok || again.Version != 2 || again.MaxUnits != 16 || !again.Disabled || len(again.EgressAllow) != 1 || again.EgressAllow[0] != "10.1.2.0/24:443" {
 		t.Errorf("after a restart: %+v", again)
 	}
 	var versions int
