@@ -14,14 +14,24 @@ import (
 // Agent is what an agent's machine says itself: what is run there beside jobs is not for
 // the site to say.
 type Agent struct {
+	Containers Containers `yaml:"containers"`
 	IdleMining IdleMining `yaml:"idle_mining"`
+}
+
+// DefaultAgent is what counts where a machine says nothing.
+func DefaultAgent() *Agent {
+	a, err := ParseAgent([]byte("{}"), "")
+	if err != nil {
+		panic("config: the defaults are plain values: " + err.Error())
+	}
+	return a
 }
 
 // LoadAgent reads the file of an agent, as Load reads a site's.
 func LoadAgent(path string) (*Agent, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, sluice.Errorf(sluice.Invalid, "docs/gpus.md shows one", "cannot read the agent's configuration: %v", err)
+		return nil, sluice.Errorf(sluice.Invalid, "docs/hosts.md shows one", "cannot read the agent's configuration: %v", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -55,6 +65,7 @@ func ParseAgent(data []byte, file string) (*Agent, error) {
 	}
 	a := &Agent{}
 	d.object(root, reflect.ValueOf(a).Elem(), "")
+	d.checkContainers("containers", a.Containers)
 	if d.has("idle_mining") {
 		d.checkMining("idle_mining", a.IdleMining)
 	}

@@ -213,6 +213,7 @@ var fields = map[string]field{
 	"Host.gpus":                   {doc: "local: auto makes each GPU that NVIDIA's driver shows a slot, metered by its own readings.", def: "none", enum: []string{"none", "auto"}},
 	"Host.idle_mining":            {doc: "What GPUs do that no job has: a miner that runs where it pays more than its power."},
 
+	"Agent.containers":          {doc: "How an agent's machine runs work that is not trusted, with Podman or Docker: docs/isolation.md."},
 	"Agent.idle_mining":         {doc: "What GPUs of an agent's machine do that no job has."},
 	"IdleMining.driver":         {doc: "The mining program, by its API; without one nothing mines.", enum: []string{"xmrig", "trex", "lolminer"}},
 	"IdleMining.url":            {doc: "The address of its HTTP API, such as http://127.0.0.1:4067.", form: "url"},

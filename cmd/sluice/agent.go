@@ -25,7 +25,6 @@ import (
 type agentFlags struct {
 	join, token, tokenFile string
 	data, name, ca, from   string
-	config                 string
 	ways                   executorFlags
 	verbose                bool
 }
@@ -36,7 +35,7 @@ type executorFlags struct {
 	docker, sandbox string // sockets
 	image           string
 	gpus            string // auto or none
-	containers      string // file
+	config          string // file
 }
 
 // engineFlags are those that a file says instead.
@@ -48,29 +47,29 @@ func (f *executorFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.sandbox, "sandbox-socket", "", "docker: `PATH` of the engine for sandboxed jobs, where it is another")
 	c.Flags().StringVar(&f.image, "image", "", "docker: `IMAGE` of jobs that name none")
 	c.Flags().StringVar(&f.gpus, "gpus", gpusAuto, "auto: jobs get the NVIDIA GPUs that the driver shows; none: no GPU is touched")
-	c.Flags().StringVar(&f.containers, "containers", "", "docker: YAML `FILE` with what a site's configuration has under containers: (docs/isolation.md), instead of the three before")
+	c.Flags().StringVar(&f.config, "config", "", "YAML `FILE` with containers: and idle_mining:, as a site's own host has them (docs/hosts.md), instead of the three for docker")
 	for _, other := range engineFlags {
-		c.MarkFlagsMutuallyExclusive("containers", other)
+		c.MarkFlagsMutuallyExclusive("config", other)
 	}
 }
 
 // args are the flags again, for the guard.
 func (f executorFlags) args() []string {
 	names := "--executor=" + strings.Join(f.names, ",")
-	if f.containers != "" {
-		return []string{names, "--containers=" + f.containers}
+	if f.config != "" {
+		return []string{names, "--config=" + f.config}
 	}
 	return []string{names, "--docker-socket=" + f.docker, "--sandbox-socket=" + f.sandbox, "--image=" + f.image}
 }
 
-// engine is how containers are run here.
-func (f executorFlags) engine() (config.Containers, error) {
-	if f.containers != "" {
-		return config.LoadContainers(f.containers)
+// own is what this machine says itself.
+func (f executorFlags) own() (*config.Agent, error) {
+	if f.config != "" {
+		return config.LoadAgent(f.config)
 	}
-	k := config.DefaultContainers()
-	k.Socket, k.SandboxSocket, k.Image = f.docker, f.sandbox, f.image
-	return k, nil
+	a := config.DefaultAgent()
+	a.Containers.Socket, a.Containers.SandboxSocket, a.Containers.Image = f.docker, f.sandbox, f.image
+	return a, nil
 }
 
 // tokenVariable may hold the join token instead of a file.
@@ -97,7 +96,6 @@ site cannot be reached they go on until their lease is over (docs/hosts.md).`,
 	c.Flags().StringVar(&f.data, "data", "", "data folder `DIR` (default: ~/.local/share/sluice/site-agent-NAME)")
 	c.Flags().StringVar(&f.name, "name", "", "`NAME` that the token must be of; a check, nothing more")
 	f.ways.add(c)
-	c.Flags().StringVar(&f.config, "config", "", "`FILE` with idle_mining: what GPUs do that no job has (docs/gpus.md)")
 	c.Flags().StringVar(&f.ca, "ca", "", "`FILE` with the authorities of an existing cluster (default: the system's)")
 	c.Flags().StringVar(&f.from, "from", "", "`ADDRESS` of this machine to connect from, where it has several")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
@@ -155,21 +153,19 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 		return err
 	}
 	defer gpus.close()
-	own := &config.Agent{}
-	if f.config != "" {
-		if own, err = config.LoadAgent(f.config); err != nil {
+	if f.ways.config != "" {
+		if f.ways.config, err = filepath.Abs(f.ways.config); err != nil { // the guard has another folder
 			return err
 		}
+	}
+	own, err := f.ways.own()
+	if err != nil {
+		return err
 	}
 	if err := gpus.mines(own.IdleMining); err != nil {
 		return err
 	}
-	if f.ways.containers != "" {
-		if f.ways.containers, err = filepath.Abs(f.ways.containers); err != nil { // the guard may have another folder
-			return err
-		}
-	}
-	executors, err := agentExecutors(f.ways, gpus)
+	executors, err := agentExecutors(f.ways.names, own.Containers, gpus)
 	if err != nil {
 		return err
 	}
@@ -200,10 +196,7 @@ func runAgent(ctx context.Context, f agentFlags, c *cobra.Command) error {
 	mined := gpus.mine(watch, log)
 	for _, x := range executors {
 		if engine, ok := x.Run.(tryable); ok {
-			k, err := f.ways.engine()
-			if err != nil {
-				return err
-			}
+			k := own.Containers
 			w := &engineWatch{
 				engine: engine, isolations: x.Isolations, where: tok.Host, log: log, hold: a.HoldBack, said: map[compute.Isolation]string{},
 				extra: k.SandboxSocket == "" && len(k.Isolations) == 0,
@@ -227,9 +220,9 @@ func agentDir(given, name string) (string, error) {
 
 // agentExecutors makes the ways in which this machine runs jobs. Its guard's hold no GPUs:
 // it ends runs, and the next agent takes the GPUs back.
-func agentExecutors(f executorFlags, g *agentGPUs) ([]agent.Executor, error) {
+func agentExecutors(names []string, k config.Containers, g *agentGPUs) ([]agent.Executor, error) {
 	var out []agent.Executor
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(f.names))) {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		switch name {
 		case "process":
 			x, err := process.New(process.Config{GPUs: g.of("")})
@@ -238,10 +231,6 @@ func agentExecutors(f executorFlags, g *agentGPUs) ([]agent.Executor, error) {
 			}
 			out = append(out, agent.Executor{Name: name, Run: x, Isolations: []compute.Isolation{compute.IsolationNone}})
 		case "docker":
-			k, err := f.engine()
-			if err != nil {
-				return nil, err
-			}
 			x, err := docker.New(engineConfig(k, g.of(inContainers)))
 			if err != nil {
 				return nil, err
@@ -261,7 +250,11 @@ func guardCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "agent-guard DIR", Short: "End an agent's runs when their lease is over (started by the agent)", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			x, err := agentExecutors(f, nil)
+			own, err := f.own()
+			if err != nil {
+				return err
+			}
+			x, err := agentExecutors(f.names, own.Containers, nil)
 			if err != nil {
 				return err
 			}
