@@ -24,7 +24,7 @@ type refusedError struct {
 func (e *refusedError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.body) }
 
 // alone keeps no connection: the server at the other end is killed.
-var alone = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var alone = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func (c *client) raw(method, path string, in any) ([]byte, error) {
 	var body io.Reader

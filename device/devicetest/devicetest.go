@@ -35,7 +35,7 @@ type Device struct {
 }
 
 // long bounds what must succeed.
-const long = 20 * time.Second
+const long = 90 * time.Second
 
 // Run runs the suite. open makes a fresh device for each test.
 func Run(t *testing.T, open func(t *testing.T) Device) {
