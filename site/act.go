@@ -84,23 +84,6 @@ func (s *Site) issue(m *miner, to string, now time.Time, decision int64, move in
 	s.toLaunch = append(s.toLaunch, m)
 }
 
-// mindDeadline makes an order with a deadline give up counting on the machine while
-// there is time to take what it owes from others: at half of the time, or later for
-// firmware that is known to need more, at three quarters at most. The caller holds s.mu.
-func (s *Site) mindDeadline(m *miner, order *curtailment, now time.Time) {
-	if order == nil || order.WithinS <= 0 {
-		return
-	}
-	left := order.From.Add(time.Duration(order.WithinS * float64(time.Second))).Sub(now)
-	if left <= 0 {
-		return
-	}
-	needs := time.Duration(min(s.nearlyAll(s.firmwareOf(m), m.act.lane(false)), 3600) * float64(time.Second))
-	if at := now.Add(s.proof(max(left/2, min(needs, left*3/4)))); at.Before(m.act.overdue) {
-		m.act.overdue = at
-	}
-}
-
 // row is what is kept of the machine.
 func (m *miner) row() MachineRow {
 	return MachineRow{Name: m.spec.Name, Prior: m.prior, Want: m.want, Asleep: m.asleep, Since: m.since, Cut: m.cut}

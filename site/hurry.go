@@ -94,6 +94,23 @@ func (s *Site) mustHurry(m *miner, order *curtailment, now time.Time) bool {
 	return s.soonEnough(s.firmwareOf(m), lane{device.LaneSleep, false}, left.Seconds()).name == device.LaneHurry
 }
 
+// mindDeadline makes an order with a deadline give up counting on the machine while
+// there is time to take what it owes from others: at half of the time, or later for
+// firmware that is known to need more, at three quarters at most. The caller holds s.mu.
+func (s *Site) mindDeadline(m *miner, order *curtailment, now time.Time) {
+	if order == nil || order.WithinS <= 0 {
+		return
+	}
+	left := order.From.Add(time.Duration(order.WithinS * float64(time.Second))).Sub(now)
+	if left <= 0 {
+		return
+	}
+	needs := time.Duration(min(s.nearlyAll(s.firmwareOf(m), m.act.lane(false)), 3600) * float64(time.Second))
+	if at := now.Add(s.proof(max(left/2, min(needs, left*3/4)))); at.Before(m.act.overdue) {
+		m.act.overdue = at
+	}
+}
+
 func (s *Site) firmwaresOf(c *class) []string {
 	var out []string
 	for _, m := range c.miners {
