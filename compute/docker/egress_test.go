@@ -1,13 +1,19 @@
 package docker_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/moby/moby/client"
 
 	"sluice"
 	"sluice/compute"
@@ -139,6 +145,10 @@ func TestFilterAfterKill(t *testing.T) {
 				t.Error("it has begun without its filter")
 			}
 			x := newExecutor(t, config(p))
+			if moment.after {
+				_, err := x.Exec(t.Context(), compute.Handle(s.Dir), []string{"true"}, nil, io.Discard)
+				wantKind(t, err, sluice.Conflict, "waits for the filter")
+			}
 			e := waitRun(t, x, startRun(t, x, s))
 			if e.Code != 0 || text(s, "count") != "x" {
 				t.Errorf("exit %+v, ran %q", e, text(s, "count"))
@@ -148,6 +158,43 @@ func TestFilterAfterKill(t *testing.T) {
 				t.Errorf("left: %.200s", left)
 			}
 		})
+	}
+}
+
+// What an image brings as a check of its health the engine runs when it likes: not
+// here.
+func TestImageChecksNothing(t *testing.T) {
+	t.Parallel()
+	p := service(t, "runc")
+	const image = "localhost/sluice-test/checked:1"
+	var files bytes.Buffer
+	w := tar.NewWriter(&files)
+	text := []byte("FROM " + busybox + "\nHEALTHCHECK --interval=1s CMD touch /tmp/checked\n")
+	err := w.WriteHeader(&tar.Header{Name: "Dockerfile", Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(text))})
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	res, err := p.cli.ImageBuild(t.Context(), &files, client.ImageBuildOptions{Tags: []string{image}, Remove: true, ForceRemove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := p.get("/v4.0.0/libpod/images/" + image + "/json")
+	if err != nil || !strings.Contains(made, "/tmp/checked") {
+		t.Fatalf("no such image: %v, %s\n%s", err, made, said)
+	}
+	s := spec(t, t.TempDir(), "echo up > up; sleep 1000")
+	s.Image = image
+	startRun(t, newExecutor(t, config(p)), s)
+	if got := p.inspect(t, s.Dir); strings.Contains(got, "/tmp/checked") {
+		t.Errorf("the engine checks it: %.3000s", got)
 	}
 }
 

@@ -33,6 +33,9 @@ func (x *Executor) Exec(ctx context.Context, h compute.Handle, argv []string, in
 	if err != nil || exists(dir, exitFile) {
 		return doing(sluice.Errorf(sluice.Conflict, "", "it does not run"))
 	}
+	if r.Filter != nil && !exists(filepath.Join(dir, outDir), "up") {
+		return doing(sluice.Errorf(sluice.Conflict, "try again in a moment", "it waits for the filter of its network"))
+	}
 	e, err := x.engine(ctx, r.Isolation)
 	if err != nil {
 		return doing(err)

@@ -100,17 +100,15 @@ func (f filter) rules(own, resolvers []netip.Addr) ([]rule, error) {
 		}
 	}
 	// Of a network that connects hosts it has its gang, both ways, and nothing else.
-	for _, in := range []bool{false, true} {
+	if len(f.Nets) > 0 {
 		for _, a := range f.Peers {
-			out = append(out, rule{to: alone(a), in: in, pass: true})
+			out = append(out, rule{to: alone(a), pass: true}, rule{to: alone(a), in: true, pass: true})
 		}
 		for _, a := range resolvers {
-			if in {
-				out = append(out, rule{to: alone(a), in: true, pass: true})
-			}
+			out = append(out, rule{to: alone(a), in: true, pass: true}) // what they answer
 		}
 		for _, n := range f.Nets {
-			out = append(out, rule{to: n, in: in})
+			out = append(out, rule{to: n}, rule{to: n, in: true})
 		}
 	}
 	for _, s := range f.Allow {

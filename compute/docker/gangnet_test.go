@@ -24,9 +24,11 @@ func TestGangOverHosts(t *testing.T) {
 	if !alone(t) {
 		return
 	}
-	// Where the engine's plugins keep who has which address.
-	if err := syscall.Mount("tmpfs", "/var/lib", "tmpfs", 0, ""); err != nil {
-		t.Fatal(err)
+	// Where the engine's plugins keep who has which address, and it the namespaces.
+	for _, dir := range []string{"/var/lib", "/run"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ip(t, "link set lo up")
 	p := service(t, "runc")

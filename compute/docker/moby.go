@@ -43,6 +43,10 @@ func (e *engine) createDocker(ctx context.Context, p plan) error {
 	return nil
 }
 
+// noCheck keeps the engine from running what an image brings as its own check: before
+// the first process is ready, and past what is counted.
+var noCheck = []string{"NONE"}
+
 // dockerOptions writes the plan in Docker's words.
 func (p plan) dockerOptions() client.ContainerCreateOptions {
 	h := &container.HostConfig{
@@ -77,7 +81,8 @@ func (p plan) dockerOptions() client.ContainerCreateOptions {
 	return client.ContainerCreateOptions{
 		Name: p.name, HostConfig: h, NetworkingConfig: at,
 		Config: &container.Config{
-			Image: p.image, Env: p.env, Labels: p.labels, Entrypoint: p.argv, WorkingDir: p.workDir, User: "0:0",
+			Healthcheck: &container.HealthConfig{Test: noCheck},
+			Image:       p.image, Env: p.env, Labels: p.labels, Entrypoint: p.argv, WorkingDir: p.workDir, User: "0:0",
 		},
 	}
 }

@@ -46,12 +46,17 @@ type podmanSpec struct {
 	Log        podmanLog                `json:"log_configuration"`
 	Systemd    string                   `json:"systemd"`
 	ImageVols  string                   `json:"image_volume_mode"`
+	Health     podmanHealth             `json:"healthconfig"`
 	HTTPProxy  bool                     `json:"httpproxy"`
 }
 
 type podmanNS struct {
 	Mode  string `json:"nsmode"`
 	Value string `json:"value,omitempty"`
+}
+
+type podmanHealth struct {
+	Test []string `json:"Test"`
 }
 
 type podmanAddress struct {
@@ -117,7 +122,8 @@ func (p plan) podmanSpec() podmanSpec {
 	s := podmanSpec{
 		Name: p.name, Image: p.image, Entrypoint: p.argv, Command: []string{}, Labels: p.labels, WorkDir: p.workDir,
 		User: "0:0", ReadOnly: true, NoNewPriv: true, CapDrop: []string{"ALL"}, Systemd: "false", ImageVols: "ignore",
-		Env: map[string]string{}, CgroupNS: podmanNS{Mode: "private"}, IpcNS: podmanNS{Mode: "private"}, PidNS: podmanNS{Mode: "private"},
+		Health: podmanHealth{noCheck},
+		Env:    map[string]string{}, CgroupNS: podmanNS{Mode: "private"}, IpcNS: podmanNS{Mode: "private"}, PidNS: podmanNS{Mode: "private"},
 		ShmSize: p.shm, Log: podmanLog{Driver: "k8s-file", Path: p.logPath, Size: p.logMax},
 		Rlimits: []podmanRlimit{{"nofile", p.files, p.files}, {"nproc", p.files, p.files}, {"core", 0, 0}},
 	}
