@@ -106,6 +106,9 @@ type Beat struct {
 // maxHeld is how long a host's reason may be.
 const maxHeld = 2000
 
+// maxGPUs is how many GPUs a host may have.
+const maxGPUs = 256
+
 // BeatReply answers it.
 type BeatReply struct {
 	V int `json:"v"`
@@ -234,6 +237,9 @@ func ParseBeat(msg []byte) (Beat, error) {
 		if !slices.Contains(compute.Isolations(), i) || len(why) > maxHeld {
 			return b, sluice.Errorf(sluice.Invalid, "", "a heartbeat holds back what cannot be")
 		}
+	}
+	if len(b.Fault) > maxHeld || b.Facts != nil && len(b.Facts.GPUs) > maxGPUs {
+		return b, sluice.Errorf(sluice.Invalid, "", "a heartbeat tells of GPUs what cannot be")
 	}
 	for _, r := range b.Runs {
 		if !ValidRun(r.Run) {

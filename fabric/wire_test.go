@@ -19,7 +19,7 @@ func seed(f *testing.F, head any, data []byte) {
 
 func FuzzParseBeat(f *testing.F) {
 	epoch := strings.Repeat("a1", 16)
-	seed(f, Beat{V: Version, Epoch: epoch, Runs: []RunState{{Run: "j-1-r1", Phase: Running}, {Run: "j-2-r1", Phase: Ended, Exit: &compute.Exit{Code: 3}}}, Facts: &Facts{Name: "h"}}, nil)
+	seed(f, Beat{V: Version, Epoch: epoch, Runs: []RunState{{Run: "j-1-r1", Phase: Running}, {Run: "j-2-r1", Phase: Ended, Exit: &compute.Exit{Code: 3}}}, Facts: &Facts{Name: "h", GPUs: []GPU{{Model: "H200"}}}, Fault: "GPU 0: gone"}, nil)
 	seed(f, Beat{V: 9, Epoch: epoch}, nil)
 	f.Add([]byte("\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
@@ -32,7 +32,34 @@ func FuzzParseBeat(f *testing.F) {
 				t.Fatalf("run %q", r.Run)
 			}
 		}
+		if len(b.Fault) > maxHeld || b.Facts != nil && len(b.Facts.GPUs) > maxGPUs {
+			t.Fatalf("more of GPUs than may be: %d bytes", len(b.Fault))
+		}
 	})
+}
+
+// What a host tells of its GPUs is bounded.
+func TestBeatOfGPUs(t *testing.T) {
+	epoch := strings.Repeat("a1", 16)
+	for _, c := range []struct {
+		what string
+		beat Beat
+		ok   bool
+	}{
+		{"a fault", Beat{Fault: Clip(strings.Repeat("é", maxHeld))}, true},
+		{"one without an end", Beat{Fault: strings.Repeat("x", maxHeld+1)}, false},
+		{"GPUs", Beat{Facts: &Facts{GPUs: make([]GPU, maxGPUs)}}, true},
+		{"more than fit", Beat{Facts: &Facts{GPUs: make([]GPU, maxGPUs+1)}}, false},
+	} {
+		c.beat.V, c.beat.Epoch, c.beat.Runs = Version, epoch, []RunState{}
+		msg, err := pack(c.beat, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := ParseBeat(msg); (err == nil) != c.ok || c.ok && b.Fault != c.beat.Fault {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
 }
 
 func FuzzParseBatch(f *testing.F) {

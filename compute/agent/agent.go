@@ -259,6 +259,7 @@ func (a *Agent) join(ctx context.Context) (*fabric.Link, error) {
 
 // Fault tells the site why this host's GPUs may get no new jobs; "" lifts it.
 func (a *Agent) Fault(why string) {
+	why = fabric.Clip(why)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.fault != why {
