@@ -58,6 +58,11 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 		if _, ok := catalogue[name]; ok {
 			return true
 		}
+		for _, m := range hostMetrics {
+			if m.series == name {
+				return true
+			}
+		}
 		plain := name
 		for _, end := range []string{"_bucket", "_sum", "_count"} {
 			plain = strings.TrimSuffix(plain, end)
@@ -67,6 +72,15 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	}
 	d := testDB(t)
 	end := sampleFleet(t, d, 60)
+	var hosts []HostReading
+	for name, m := range hostMetrics {
+		for i := range 3 {
+			hosts = append(hosts, HostReading{Host: "gpu1", Name: name, Unit: m.unit, GPU: "0", At: end.Add(-time.Duration(i) * 10 * time.Second), Value: float64(100 - i)})
+		}
+	}
+	if err := NewRecorder(d, nil).RecordHosts(t.Context(), hosts); err != nil {
+		t.Fatal(err)
+	}
 	u := serveAPI(t, d, QueryOptions{})
 	p := parser.NewParser(parser.Options{})
 	vars := strings.NewReplacer("$site", "valley", "$class", ".*", "$machine", ".*", "$__rate_interval", "1m")
@@ -103,7 +117,7 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 			if code != http.StatusOK {
 				t.Errorf("%s: %s: %s", panel.Title, expr, a.Error)
 			}
-			if strings.Contains(expr, "sluice_machine_") || strings.Contains(expr, "sluice_class_") {
+			if strings.Contains(expr, "sluice_machine_") || strings.Contains(expr, "sluice_class_") || strings.Contains(expr, "sluice_gpu_") || strings.Contains(expr, "sluice_host_") {
 				if strings.Contains(string(a.Data), `"result":[]`) && !strings.Contains(expr, "errors") {
 					t.Errorf("%s: %s finds nothing", panel.Title, expr)
 				}
@@ -113,6 +127,11 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	for name := range catalogue {
 		if !used[name] && name != MachineUnits && name != MachineBusy {
 			t.Errorf("%s is recorded and not on the dashboard", name)
+		}
+	}
+	for _, m := range hostMetrics {
+		if !used[m.series] && m.unit != "bytes" && m.series != "sluice_host_cpu_power_watts" {
+			t.Errorf("%s is recorded and not on the dashboard", m.series)
 		}
 	}
 	for _, v := range board.Templating.List {
