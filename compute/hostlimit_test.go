@@ -52,7 +52,7 @@ func slowable() compute.SubmitRequest {
 func TestLimitByTheController(t *testing.T) {
 	for _, own := range []float64{0, 130} {
 		w, bmc, open := limited(t, own)
-		k := open()
+		open()
 		j := w.submit(slowable())
 		w.start(j.ID)
 		w.reach(j.ID, compute.Running)
@@ -67,7 +67,7 @@ func TestLimitByTheController(t *testing.T) {
 		if u := w.svc.HostUse()["this"]; bmc.Limit() != 108 || u.PowerW != 108 || u.LimitW != 108 {
 			t.Fatalf("limited to %v: %+v", bmc.Limit(), u)
 		}
-		k = open() // after a crash
+		k := open() // after a crash
 		w.reach(j.ID, compute.Running)
 		k.Keep(t.Context(), w.svc.HostLimit, nil)
 		if got := w.job(j.ID); bmc.Limit() != 108 || got.PowerShare != 0.6 {

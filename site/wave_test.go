@@ -54,8 +54,10 @@ func TestPollsStandAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var sets, crossed, reads atomic.Int64
-				w := newWorld(t, worldSpec{miners: 100, limit: 4 * sluice.Megawatt, live: true, control: func(c string) bool { return c == "s21" },
-					wrap: func(i int, m device.Miner) device.Miner { return timed{m, c.takes, &sets, &crossed, &reads, i < 200} }})
+				w := newWorld(t, worldSpec{
+					miners: 100, limit: 4 * sluice.Megawatt, live: true, control: func(c string) bool { return c == "s21" },
+					wrap: func(i int, m device.Miner) device.Miner { return timed{m, c.takes, &sets, &crossed, &reads, i < 200} },
+				})
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				go func() { defer close(done); w.site.RunPolls(ctx, w.clock, 2*time.Second) }()
@@ -70,6 +72,7 @@ func TestPollsStandAside(t *testing.T) {
 				run(4 * time.Second)
 				w.must(w.site.Step(ctx, w.clock()))
 				run(time.Second)
+				time.Sleep(50 * time.Millisecond) // between two slices of the sweep: what is out already is not called back
 				w.must1(w.site.Curtail(ctx, site.CurtailmentOrder{Limit: sluice.Kilowatt, For: time.Hour}))
 				before := reads.Load()
 				run(900 * time.Millisecond)

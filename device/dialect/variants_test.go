@@ -28,22 +28,37 @@ func TestVariants(t *testing.T) {
 		api, web map[string][]byte
 		want     string
 	}{
-		"Hiveon": {map[string][]byte{"stats": kind("Antminer S19x88 Hiveon")}, nil,
+		"Hiveon": {
+			map[string][]byte{"stats": kind("Antminer S19x88 Hiveon")},
+			nil,
 			`{"driver":"bmminer","vendor":"Antminer","model":"S19x88","firmware":"Hiveon","algorithm":"sha256d","hashrate_ths":99.98959,"expected_ths":99.67488,"power_w":3358,"power_source":"device-estimate",
 			"chip_temp_c":59,"board_temps_c":[45,45,47],"fans_rpm":[5010,5160],"uptime_s":1926,"boards":[{"index":0,"chips":88,"hashrate_ths":34.08486,"power_w":1135},{"index":1},{"index":2}],
-			"capabilities":{"sleep":false}}`},
-		"MSK": {map[string][]byte{"stats": kind("S19-88 v.2.6.0.39 ")}, nil,
-			`{"driver":"bmminer","vendor":"Antminer","model":"S19-88","firmware":"MSK","firmware_version":"2.6.0.39","algorithm":"sha256d","hashrate_ths":99.98959,"power_w":3358}`},
-		"hydro": {map[string][]byte{"stats": []byte(hydro)}, map[string][]byte{"/cgi-bin/stats.cgi": []byte(web)},
+			"capabilities":{"sleep":false}}`,
+		},
+		"MSK": {
+			map[string][]byte{"stats": kind("S19-88 v.2.6.0.39 ")},
+			nil,
+			`{"driver":"bmminer","vendor":"Antminer","model":"S19-88","firmware":"MSK","firmware_version":"2.6.0.39","algorithm":"sha256d","hashrate_ths":99.98959,"power_w":3358}`,
+		},
+		"hydro": {
+			map[string][]byte{"stats": []byte(hydro)},
+			map[string][]byte{"/cgi-bin/stats.cgi": []byte(web)},
 			`{"driver":"antminer","model":"S23 Hyd.","algorithm":"sha256d","hashrate_ths":572.84556,"expected_ths":581.9727,"power_w":5525,"power_source":"device-estimate","fans_rpm":null,
-			"chip_temp_c":56,"uptime_s":167431,"boards":[{"index":0,"chips":84,"hashrate_ths":188.8961,"chip_temp_c":56,"board_temp_c":52},{"index":1},{"index":2}]}`},
+			"chip_temp_c":56,"uptime_s":167431,"boards":[{"index":0,"chips":84,"hashrate_ths":188.8961,"chip_temp_c":56,"board_temp_c":52},{"index":1},{"index":2}]}`,
+		},
 		"hydro without its web": {map[string][]byte{"stats": []byte(hydro)}, nil, `{"driver":"antminer","model":"S23 Hyd.","hashrate_ths":572.84556,"power_w":null,"power_source":null,"fans_rpm":null}`},
-		"Bitaxe 2.9": {map[string][]byte{}, map[string][]byte{"/api/system/info": []byte(`{"power":15.2,"voltage":5100,"temp":58.5,"temp2":-1,"vrTemp":55,"hashRate":1203.4,"expectedHashrate":1224,"isUsingFallbackStratum":0,
+		"Bitaxe 2.9": {
+			map[string][]byte{},
+			map[string][]byte{"/api/system/info": []byte(`{"power":15.2,"voltage":5100,"temp":58.5,"temp2":-1,"vrTemp":55,"hashRate":1203.4,"expectedHashrate":1224,"isUsingFallbackStratum":0,
 			"macAddr":"AA:BB:CC:DD:EE:FF","uptimeSeconds":3600,"ASICModel":"BM1370","stratumURL":"pool.example","stratumPort":3333,"stratumUser":"u","fallbackStratumURL":"","version":"v2.9.0","boardVersion":"601","fanrpm":4000,"fan2rpm":0}`)},
-			`{"driver":"bitaxe","model":"Gamma","hashrate_ths":1.2034,"expected_ths":1.224,"power_w":15.2,"chip_temp_c":58.5,"fans_rpm":[4000],"pools":[{"url":"pool.example:3333","active":true}]}`},
-		"NerdQAxe of two fans": {map[string][]byte{}, map[string][]byte{"/api/system/info": []byte(`{"asicCount":4,"power":76.8,"temp":56.2,"vrTemp":61,"hashRate":4801.2,"macAddr":"aa:bb:cc:dd:ee:01","uptimeSeconds":100,"ASICModel":"BM1370",
+			`{"driver":"bitaxe","model":"Gamma","hashrate_ths":1.2034,"expected_ths":1.224,"power_w":15.2,"chip_temp_c":58.5,"fans_rpm":[4000],"pools":[{"url":"pool.example:3333","active":true}]}`,
+		},
+		"NerdQAxe of two fans": {
+			map[string][]byte{},
+			map[string][]byte{"/api/system/info": []byte(`{"asicCount":4,"power":76.8,"temp":56.2,"vrTemp":61,"hashRate":4801.2,"macAddr":"aa:bb:cc:dd:ee:01","uptimeSeconds":100,"ASICModel":"BM1370",
 			"deviceModel":"NerdQAxe++","stratumURL":"pool.example","stratumPort":3333,"version":"v1.0.30","fanrpm":3200,"fan2rpm":3100}`)},
-			`{"driver":"bitaxe","vendor":"NerdAxe","model":"NerdQAxe++","hashrate_ths":4.8012,"expected_ths":null,"boards":[{"index":0,"chips":4}]}`},
+			`{"driver":"bitaxe","vendor":"NerdAxe","model":"NerdQAxe++","hashrate_ths":4.8012,"expected_ths":null,"boards":[{"index":0,"chips":4}]}`,
+		},
 		// Scrypt, in MH/s.
 		"Hammer": {map[string][]byte{
 			"version": []byte(`{"STATUS":[{"STATUS":"S","Code":22,"Description":"ccminer 2.3.3"}],"VERSION":[{"CGMiner":"2.3.3","API":"3.1","Miner":"2.0.2.2","CompileTime":"2023-05-28","Type":"Hammer D10"}],"id":1}`),
