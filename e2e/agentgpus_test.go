@@ -26,6 +26,7 @@ func TestAgentGPUs(t *testing.T) {
 	}
 	driver := gputest.New(t, gpus...)
 	dir := t.TempDir()
+	leaveNothing(t, dir)
 	config := filepath.Join(dir, "sluice.yaml")
 	text := fmt.Sprintf(`site: {name: gpus, mode: control}
 nodes:
@@ -202,6 +203,7 @@ func TestAgentGPUsDiffer(t *testing.T) {
 	t.Parallel()
 	driver := gputest.New(t, gputest.H100(0))
 	dir := t.TempDir()
+	leaveNothing(t, dir)
 	config := filepath.Join(dir, "sluice.yaml")
 	text := fmt.Sprintf(`site: {name: gpus, mode: control}
 nodes:
@@ -243,6 +245,7 @@ func TestAgentIdleMining(t *testing.T) {
 	t.Parallel()
 	driver := gputest.New(t, gputest.H100(0))
 	dir := t.TempDir()
+	leaveNothing(t, dir)
 	config := filepath.Join(dir, "sluice.yaml")
 	text := fmt.Sprintf(`site: {name: gpus, mode: control}
 nodes:

@@ -19,17 +19,7 @@ import (
 func TestGangOverAgents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	t.Cleanup(func() { // an agent that is killed leaves its guard, which writes there for a while
-		eventually(t, patience, func() error {
-			for i := 1; i <= 3; i++ {
-				for _, p := range processesIn(t, filepath.Join(dir, fmt.Sprint("h", i))) {
-					_ = p.Kill()
-					return fmt.Errorf("process %d is there", p.Pid)
-				}
-			}
-			return nil
-		})
-	})
+	leaveNothing(t, dir)
 	config := filepath.Join(dir, "sluice.yaml")
 	var text strings.Builder
 	fmt.Fprintf(&text, `site: {name: many, mode: control}
@@ -163,6 +153,21 @@ sleep 1000`)
 	becomes(lost.ID, "queued", func(j jobRecord) bool { return j.Runs == 1 })
 	join("h2")
 	becomes(lost.ID, "succeeded", func(j jobRecord) bool { return j.Runs == 2 })
+}
+
+// leaveNothing ends at the end of the test what still runs in the folder: an agent that is
+// killed leaves its runs, and its guard, which writes there for a while.
+func leaveNothing(t *testing.T, dir string) {
+	t.Helper()
+	t.Cleanup(func() {
+		eventually(t, patience, func() error {
+			for _, p := range processesIn(t, dir) {
+				_ = p.Kill()
+				return fmt.Errorf("process %d is there", p.Pid)
+			}
+			return nil
+		})
+	})
 }
 
 // processesIn finds the processes whose arguments or working folder lie in a folder.

@@ -69,6 +69,7 @@ func firstGPU(t *testing.T) gpuSeen {
 func realGPUJob(t *testing.T, by string) {
 	before := firstGPU(t)
 	dir := t.TempDir()
+	leaveNothing(t, dir)
 	config := filepath.Join(dir, "sluice.yaml")
 	host := "gpus: auto"
 	if by == "agent" {
