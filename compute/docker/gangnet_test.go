@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,12 +22,6 @@ func TestGangOverHosts(t *testing.T) {
 	t.Parallel()
 	if !alone(t) {
 		return
-	}
-	// Where the engine's plugins keep who has which address, and it the namespaces.
-	for _, dir := range []string{"/var/lib", "/run"} {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
-			t.Fatal(err)
-		}
 	}
 	ip(t, "link set lo up")
 	p := service(t, "runc")
