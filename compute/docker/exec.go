@@ -16,8 +16,8 @@ import (
 )
 
 // enter gives a command the run's secrets and writes down its process, so that
-// it can be ended.
-const enter = `echo $$ >"/run/.sluice-exec-$0"; [ ! -r /run/.sluice-env ] || . /run/.sluice-env; exec "$@"`
+// it can be ended. Engines carry its two outputs apart, and so in any order.
+const enter = `exec 2>&1; echo $$ >"/run/.sluice-exec-$0"; [ ! -r /run/.sluice-env ] || . /run/.sluice-env; exec "$@"`
 
 // Exec runs a command in the run's container, with its environment and folders.
 func (x *Executor) Exec(ctx context.Context, h compute.Handle, argv []string, in io.Reader, out io.Writer) (int, error) {
