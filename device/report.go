@@ -67,7 +67,7 @@ type Board struct {
 type Pool struct {
 	URL    string `json:"url"`
 	User   string `json:"user,omitempty"`
-	Active bool   `json:"active"`
+	Active *bool  `json:"active,omitempty"`
 	Fee    bool   `json:"fee"` // the firmware maker's own, not the owner's
 }
 

@@ -344,8 +344,10 @@ func (s *Site) cannotShed(m *miner, now time.Time) string {
 		return "pinned"
 	case !m.fresh(now, s.o.MaxReadingAge):
 		return "silent"
-	case now.Before(m.badUntil) || m.late(now):
+	case now.Before(m.badUntil):
 		return "fault"
+	case m.late(now):
+		return "late"
 	case m.want == sluice.ModeSleep || m.read.Mode == sluice.ModeSleep:
 		return "asleep"
 	case m.phase != settled && m.act.expect < m.act.before:

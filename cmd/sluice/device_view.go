@@ -66,7 +66,7 @@ func printReport(w io.Writer, r device.Report) {
 		if p.User != "" {
 			s += "  " + p.User
 		}
-		if p.Active {
+		if p.Active != nil && *p.Active {
 			s += "  active"
 		}
 		if p.Fee {
@@ -105,7 +105,7 @@ func modelOf(r device.Report) string {
 // poolOf is the pool that the owner's work goes to.
 func poolOf(r device.Report) string {
 	for _, p := range r.Pools {
-		if p.Active && !p.Fee {
+		if p.Active != nil && *p.Active && !p.Fee {
 			return p.URL
 		}
 	}

@@ -77,6 +77,13 @@ func (d *Dialect) mode(e env) string {
 	return cmp.Or(d.Report.Profile.text(e), sluice.ModeMine)
 }
 
+// runs reports whether a device that does not sleep is known to run: a reply that would say that it sleeps is there.
+func (d *Dialect) runs(e env) bool {
+	return len(d.Report.Sleeping) == 0 || slices.ContainsFunc(d.Report.Sleeping, func(c cond) bool {
+		return slices.ContainsFunc(c.paths(), func(p path) bool { return e.root[p.request()] != nil })
+	})
+}
+
 // throttle returns the per cent that the device says it is held at, 0 without.
 func (d *Dialect) throttle(e env) int {
 	if p := d.Report.Throttle.number(e, percent, 0); p != nil && *p >= 1 && *p < 100 {
@@ -207,7 +214,7 @@ func (m *report) pools(e env) []device.Pool {
 			if url == "" || !l.If.holds(in) || len(out) >= 64 {
 				continue
 			}
-			out = append(out, device.Pool{URL: url, User: l.User.text(in), Active: anyHolds(l.Active, in), Fee: anyHolds(l.Fee, in)})
+			out = append(out, device.Pool{URL: url, User: l.User.text(in), Active: told(l.Active, in), Fee: anyHolds(l.Fee, in)})
 		}
 	}
 	return out

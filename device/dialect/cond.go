@@ -241,7 +241,20 @@ func truth(s string) bool {
 	return err == nil && x != 0
 }
 
-// any reports whether one of the conditions holds.
+// told is whether one of the conditions holds, nil where nothing that they look at is there.
+func told(cs []cond, e env) *bool {
+	yes := anyHolds(cs, e)
+	for _, c := range cs {
+		for _, p := range c.paths() {
+			if yes || slices.ContainsFunc(p.find(e), func(n node) bool { s, ok := text(n.v); return ok && !blank(s) }) {
+				return &yes
+			}
+		}
+	}
+	return nil
+}
+
+// anyHolds reports whether one of the conditions holds.
 func anyHolds(cs []cond, e env) bool {
 	for _, c := range cs {
 		if c.holds(e) {

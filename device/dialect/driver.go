@@ -251,7 +251,9 @@ func (d *Driver) reportWith(ctx context.Context, have map[string]any) (device.Re
 	}
 	r := d.d.report(root)
 	r.Address = d.addr.String()
-	r.Mode = d.mode(env{root: root})
+	if r.Mode = d.mode(env{root: root}); r.Mode == sluice.ModeMine && !d.d.runs(env{root: root}) && or(r.HashrateTHs) == 0 {
+		r.Mode = "" // what would tell is missing
+	}
 	return r, nil
 }
 

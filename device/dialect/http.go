@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -235,6 +236,10 @@ func (w *web) send(ctx context.Context, method, path string, header [2]string, b
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
+		}
+		var named *url.Error // the caller names method and address already
+		if errors.As(err, &named) {
+			err = named.Err
 		}
 		return 0, nil, nil, err
 	}

@@ -5,8 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"net"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"sluice"
@@ -183,7 +188,7 @@ func (s *Set) ask(ctx context.Context, a device.Address) ([]match, error) {
 		}()
 	}
 	var found []match
-	var errs []error
+	var errs unanswered
 	var late <-chan time.Time
 	best := -1
 	for len(groups) > 0 {
@@ -192,7 +197,7 @@ func (s *Set) ask(ctx context.Context, a device.Address) ([]match, error) {
 			switch {
 			case x.end:
 				delete(groups, x.from)
-				errs = append(errs, x.err)
+				errs.add(x.from.port, x.err)
 			default:
 				found = append(found, x.match)
 				best = max(best, x.m.Rank)
@@ -213,10 +218,46 @@ func (s *Set) ask(ctx context.Context, a device.Address) ([]match, error) {
 		case <-late:
 			return found, nil
 		case <-ctx.Done():
-			return found, errors.Join(append(errs, ctx.Err())...)
+			errs.add(0, ctx.Err())
+			return found, errs.join()
 		}
 	}
-	return found, errors.Join(errs...)
+	return found, errs.join()
+}
+
+// unanswered collects why ports did not tell what they are: ports that nobody opened are told together.
+type unanswered struct {
+	closed map[string][]int // why → ports
+	errs   []error
+}
+
+func (u *unanswered) add(port int, err error) {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		u.errs = append(u.errs, err)
+		return
+	}
+	why := dial.Err.Error()
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		why = no.Error()
+	}
+	if u.closed == nil {
+		u.closed = map[string][]int{}
+	}
+	if !slices.Contains(u.closed[why], port) {
+		u.closed[why] = append(u.closed[why], port)
+	}
+}
+
+func (u *unanswered) join() error {
+	errs := u.errs
+	for _, why := range slices.Sorted(maps.Keys(u.closed)) {
+		slices.Sort(u.closed[why])
+		ports := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(u.closed[why])), ", "), "[]")
+		errs = append(errs, fmt.Errorf("port %s: %s", ports, why))
+	}
+	return errors.Join(errs...)
 }
 
 func mapped(m map[port][]*question) [][]*question {

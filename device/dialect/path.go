@@ -351,6 +351,9 @@ func text(v any) (string, bool) {
 	return "", false
 }
 
+// globs reports whether the path ends in a pattern.
+func (p path) globs() bool { return len(p.segs) > 0 && p.segs[len(p.segs)-1].glob }
+
 // each returns the elements that a list's path names: the elements of lists,
 // single objects as lists of one.
 func (p path) each(e env) []env {
@@ -358,8 +361,13 @@ func (p path) each(e env) []env {
 	for _, n := range p.find(e) {
 		l, ok := n.v.([]any)
 		if !ok {
+			key := n.key
+			// One object where a list was meant is its first element. One of several that a pattern names keeps its name.
+			if _, single := n.v.(map[string]any); single && !p.globs() {
+				key = "0"
+			}
 			if n.v != nil {
-				out = append(out, env{e.root, n.v, n.key})
+				out = append(out, env{e.root, n.v, key})
 			}
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,5 +107,8 @@ func TestSilent(t *testing.T) {
 	_, _, err = load(t).Identify(t.Context(), device.Address{Host: "127.0.0.1", APIPort: n})
 	if took := own(); sluice.KindOf(err) != sluice.NotFound || took > 3*time.Second {
 		t.Errorf("%v after %v", err, took)
+	}
+	if want := "port " + p + ": connection refused"; err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), p) != 2 {
+		t.Errorf("not once %q: %v", want, err)
 	}
 }

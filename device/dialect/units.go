@@ -30,7 +30,7 @@ func (s scale) of(x float64) float64 { return x * s.mul / s.div }
 
 var units = map[quantity]map[string]scale{
 	hashrate: {"h/s": {1, 1e12}, "kh/s": {1, 1e9}, "mh/s": {1, 1e6}, "gh/s": {1, 1e3}, "th/s": {1, 1}, "ph/s": {1e3, 1}, "eh/s": {1e6, 1}},
-	power:    {"w": {1, 1}, "kw": {1e3, 1}, "mw": {1, 1e3}}, // mw is a milliwatt: no machine tells megawatts
+	power:    {"w": {1, 1}, "watt": {1, 1}, "watts": {1, 1}, "kw": {1e3, 1}, "mw": {1, 1e3}}, // mw is a milliwatt: no machine tells megawatts
 	temp:     {"c": {1, 1}, "°c": {1, 1}, "mc": {1, 1e3}},
 	rpm:      {"rpm": {1, 1}},
 	seconds:  {"s": {1, 1}, "ms": {1, 1e3}, "min": {60, 1}, "h": {3600, 1}, "d": {86400, 1}, "clock": {1, 1}},
@@ -104,6 +104,9 @@ func number(v any, q quantity, declared string) (float64, bool) {
 		f, ok := unit(q, rest)
 		if !ok {
 			if strings.ContainsAny(rest, "0123456789") { // a date, a version, hex: no number
+				return 0, false
+			}
+			if (q == hashrate || q == power) && rest != "" { // of a unit that we do not know, it is any size
 				return 0, false
 			}
 			if f, ok = unit(q, declared); !ok {

@@ -200,10 +200,11 @@ func (v value) numbers(e env, q quantity, hint float64) []float64 {
 	us := v.Units
 	if v.UnitAt.src != "" {
 		for _, n := range v.UnitAt.find(e) {
-			if s, ok := text(n.v); ok {
-				if _, known := unit(q, s); known {
-					us = []string{s}
+			if s, ok := text(n.v); ok && !blank(s) {
+				if _, known := unit(q, s); !known {
+					return nil // kSol/s: no figure of ours
 				}
+				us = []string{s}
 			}
 		}
 	}
@@ -280,12 +281,21 @@ func (vs values) number(e env, q quantity, hint float64) *float64 {
 // maxText bounds a text of a device: what is longer is no name.
 const maxText = 512
 
+// blank reports whether a text is what firmwares write where they have none.
+func blank(s string) bool {
+	switch strings.ToLower(s) {
+	case "", "n/a", "nan", "-nan", "inf", "-inf", "null", "nil", "undefined", "unknown", "-", "--", "-1":
+		return true
+	}
+	return false
+}
+
 // texts returns the texts of the first alternative that has any.
 func (vs values) texts(e env) []string {
 	for _, v := range vs {
 		var out []string
 		for _, r := range v.raw(e) {
-			if s, ok := text(r); ok && s != "" {
+			if s, ok := text(r); ok && !blank(s) {
 				if len(s) > maxText {
 					s = strings.ToValidUTF8(s[:maxText], "")
 				}
