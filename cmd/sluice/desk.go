@@ -22,7 +22,7 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if err != nil {
 		return compute.Job{}, err
 	}
-	task, err := d.parse(s)
+	task, err := d.parse(s, false)
 	if err != nil {
 		return compute.Job{}, err
 	}
