@@ -316,6 +316,11 @@ func TestSpendingLimit(t *testing.T) {
 	if got.State != compute.Queued || !strings.Contains(got.Held, "spending limit") || got.CheckpointAt == nil {
 		t.Fatalf("%+v", got)
 	}
+	for _, l := range w.svc.Jobs() {
+		if want := w.job(l.ID).Held; l.Held != want {
+			t.Errorf("the list says of %s %q, and by itself it says %q", l.ID, l.Held, want)
+		}
+	}
 	if w.job(o.ID).State != compute.Running {
 		t.Error("another tenant's job stopped too")
 	}

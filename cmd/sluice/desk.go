@@ -144,6 +144,11 @@ func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w
 	if err := d.own(ctx, id); err != nil {
 		return err
 	}
+	if wipe, ok, err := d.r.clients.wiper.Of(ctx, id); err != nil {
+		return err
+	} else if ok && wipe.DoneAt != nil {
+		return sluice.Errorf(sluice.NotFound, "sluice job show "+id+" has the record", "the output of job %s was wiped", id)
+	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }
 
