@@ -511,8 +511,15 @@ func TestHoldBack(t *testing.T) {
 	}
 	w.start(plain.ID)
 	w.reach(plain.ID, compute.Succeeded)
+	w.svc.RoomFreed()
 	if err := w.svc.HoldBack("h1", compute.IsolationContainer, ""); err != nil {
 		t.Fatal(err)
+	}
+	if !w.svc.RoomFreed() {
+		t.Error("nobody hears that containers start again")
+	}
+	if _ = w.svc.HoldBack("h1", compute.IsolationContainer, ""); w.svc.RoomFreed() {
+		t.Error("what was not held back was freed")
 	}
 	w.start(inside.ID)
 	wantKind(t, w.svc.HoldBack("h9", compute.IsolationContainer, ""), sluice.NotFound)

@@ -51,6 +51,11 @@ func (d jobDesk) Check(ctx context.Context, s server.Submission) (server.JobChec
 		return server.JobCheck{}, err
 	}
 	c := d.price(task, s, owner).JobCheck
+	if err := d.r.jobs.Admits(d.request(task, s, owner)); err != nil {
+		for i := range c.Choices {
+			c.Choices[i].Fits, c.Choices[i].Why = false, err.Error()
+		}
+	}
 	price := math.Inf(-1)
 	if f := d.r.parts.options.Feeds; f != nil {
 		price = f.At(feed.RealTimePrice, d.r.parts.clock.Now()).Value
