@@ -9,6 +9,9 @@ import (
 	"sluice"
 )
 
+// Admits says why a submission would be refused for what its tenant may do.
+func (s *Service) Admits(r SubmitRequest) error { return s.admits(r) }
+
 // admits checks a submission against what its tenant may do.
 func (s *Service) admits(r SubmitRequest) error {
 	t, known := s.tenant(r.Tenant)

@@ -316,6 +316,11 @@ func TestSpendingLimit(t *testing.T) {
 	if got.State != compute.Queued || !strings.Contains(got.Held, "spending limit") || got.CheckpointAt == nil {
 		t.Fatalf("%+v", got)
 	}
+	for _, l := range w.svc.Jobs() {
+		if want := w.job(l.ID).Held; l.Held != want {
+			t.Errorf("the list says of %s %q, and by itself it says %q", l.ID, l.Held, want)
+		}
+	}
 	if w.job(o.ID).State != compute.Running {
 		t.Error("another tenant's job stopped too")
 	}
@@ -506,8 +511,15 @@ func TestHoldBack(t *testing.T) {
 	}
 	w.start(plain.ID)
 	w.reach(plain.ID, compute.Succeeded)
+	w.svc.RoomFreed()
 	if err := w.svc.HoldBack("h1", compute.IsolationContainer, ""); err != nil {
 		t.Fatal(err)
+	}
+	if !w.svc.RoomFreed() {
+		t.Error("nobody hears that containers start again")
+	}
+	if _ = w.svc.HoldBack("h1", compute.IsolationContainer, ""); w.svc.RoomFreed() {
+		t.Error("what was not held back was freed")
 	}
 	w.start(inside.ID)
 	wantKind(t, w.svc.HoldBack("h9", compute.IsolationContainer, ""), sluice.NotFound)

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -34,6 +35,10 @@ func (t Tenant) Check(spent sluice.Money, held, queued int, r LimitRequest) erro
 	case r.Isolation != "" && !r.Isolation.AtLeast(t.Floor()):
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("take isolation out of the task, or ask for %s or more", t.Floor()),
 			"tenant %s runs its jobs in a %s at least, not as a %s", t.Name, t.Floor(), r.Isolation)
+	case t.floorWith(r.Isolation) == IsolationSandbox && (t.Reaches() == EgressInternet || len(t.EgressAllow) > 0):
+		// Its packets come from a network stack of its own, past every filter of the host.
+		return sluice.Errorf(sluice.Invalid, "ask the operator to set the tenant's egress to none without egress_allow, or ask for the isolation container",
+			"the network of a sandbox cannot be filtered, and tenant %s may reach only some of it", t.Name)
 	case r.Priority > t.MaxPriority:
 		return sluice.Errorf(sluice.Invalid, fmt.Sprintf("give a priority of %d or less, or ask the operator to raise max_priority", t.MaxPriority),
 			"priority %d is more than the %d that tenant %s may ask for", r.Priority, t.MaxPriority, t.Name)
@@ -50,6 +55,9 @@ func (t Tenant) Check(spent sluice.Money, held, queued int, r LimitRequest) erro
 	}
 	return nil
 }
+
+// floorWith is the isolation of a job that asks for i, or for nothing.
+func (t Tenant) floorWith(i Isolation) Isolation { return cmp.Or(i, t.Floor()) }
 
 // MayStart says whether a job of so many units may start now, or why not: the
 // reason that the job shows while it waits. held are the units that the tenant's

@@ -43,9 +43,18 @@ func TestCheckNamesTheLimitAndTheMend(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range []compute.LimitRequest{{}, {Units: 8, Priority: 3, Jobs: 2}, {Isolation: "container"}, {Isolation: "sandbox"}} {
+	for _, r := range []compute.LimitRequest{{}, {Units: 8, Priority: 3, Jobs: 2}, {Isolation: "container"}} {
 		if err := acme.Check(499_999_999, 8, 0, r); err != nil {
 			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	// Nothing filters what a sandbox sends: it gets no network or all of it.
+	for egress, taken := range map[compute.Egress]bool{"": false, compute.EgressInternet: false, compute.EgressNone: true, compute.EgressOpen: true} {
+		for _, tenant := range []compute.Tenant{{Name: "a", Egress: egress, Isolation: "sandbox"}, {Name: "a", Egress: egress}} {
+			err := tenant.Check(0, 0, 0, compute.LimitRequest{Isolation: "sandbox"})
+			if (err == nil) != taken || err != nil && !strings.Contains(err.Error(), "the network of a sandbox cannot be filtered") {
+				t.Errorf("egress %q: %v", egress, err)
+			}
 		}
 	}
 	if err := (compute.Tenant{Name: "a", Trusted: true}).Check(1<<60, 1<<30, 1<<30, compute.LimitRequest{Units: 1 << 30, Isolation: "process"}); err != nil {

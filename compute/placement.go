@@ -132,6 +132,7 @@ func (s *Service) HoldBack(host string, i Isolation, why string) error {
 		return sluice.Errorf(sluice.NotFound, "", "no host %q", host)
 	}
 	if why == "" {
+		s.freed = s.freed || s.heldBack[host][i] != ""
 		if delete(s.heldBack[host], i); len(s.heldBack[host]) == 0 {
 			delete(s.heldBack, host)
 		}
@@ -139,9 +140,6 @@ func (s *Service) HoldBack(host string, i Isolation, why string) error {
 	}
 	if s.heldBack[host] == nil {
 		s.heldBack[host] = map[Isolation]string{}
-	}
-	if why == "" && s.heldBack[host][i] != "" {
-		s.freed = true
 	}
 	s.heldBack[host][i] = why
 	return nil

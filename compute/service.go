@@ -382,8 +382,13 @@ func (s *Service) Jobs() []Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]Job, 0, len(s.jobs))
+	l := s.look()
 	for _, e := range s.jobs {
-		out = append(out, s.view(e))
+		j := s.view(e)
+		if j.State == Queued {
+			j.Held = l.holds(e)
+		}
+		out = append(out, j)
 	}
 	slices.SortFunc(out, func(a, b Job) int { return cmp.Compare(jobNumber(a.ID), jobNumber(b.ID)) })
 	return out

@@ -148,6 +148,9 @@ run: |
 	if r := as("acme", "job", "show", id); !strings.Contains(r.out, "wiped") || !strings.Contains(r.out, "acme/laptop") {
 		t.Errorf("job show after the wipe:\n%s", r.out)
 	}
+	if r := as("acme", "job", "logs", id); r.status != 2 || !strings.Contains(r.err, "the output of job "+id+" was wiped") {
+		t.Errorf("job logs after the wipe: %d %s", r.status, r.err)
+	}
 	if out := must(t, s.on("job", "wipes")...); !strings.Contains(out, id) {
 		t.Errorf("the record of wipes:\n%s", out)
 	}

@@ -59,7 +59,7 @@ func (s *Site) startAtOnce(now time.Time) {
 			s.early = map[string]bool{}
 		}
 		s.early[j.ID] = true
-		why := jobReason(strike, "strike %.4g > price %.4g $/MWh, and there is room", usd)
+		why := jobReason(strike, "strike %s > price %s $/MWh, and there is room", usd)
 		d.JobMoves = append(d.JobMoves, JobMove{Job: j.ID, Name: j.Name, Action: "start", Units: j.Units, Reason: why})
 		s.starts = append(s.starts, &start{job: j.ID, node: h.node, power: power, why: why, decision: d.ID, move: len(d.JobMoves) - 1})
 	}

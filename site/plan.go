@@ -266,22 +266,22 @@ func (s *Site) pauseReason(j compute.Job, h *hostClass, pic *picture, p *dispatc
 	strike, worth := s.jobStrike(j, h), shadow(p, h.node, pic.price)
 	switch {
 	case strike < pic.price:
-		return jobReason(strike, "strike %.4g < price %.4g $/MWh", pic.price)
+		return jobReason(strike, "strike %s < price %s $/MWh", pic.price)
 	case worth > strike:
-		return jobReason(strike, "makes room under the limit: strike %.4g < %.4g $/MWh that the power is worth there", worth)
+		return jobReason(strike, "makes room under the limit: strike %s < %s $/MWh that the power is worth there", worth)
 	}
-	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it loses less by waiting for cheaper hours", pic.price)
+	return jobReason(strike, "strike %s, price %s $/MWh: it loses less by waiting for cheaper hours", pic.price)
 }
 
 // startReason says in money why the plan starts a job.
 func startReason(j compute.Job, strike, price float64) string {
 	switch {
 	case strike >= price:
-		return jobReason(strike, "strike %.4g > price %.4g $/MWh", price)
+		return jobReason(strike, "strike %s > price %s $/MWh", price)
 	case j.Deadline != nil:
-		return jobReason(strike, "strike %.4g, price %.4g $/MWh: it is due", price) + " " + j.Deadline.UTC().Format("2006-01-02 15:04") + " UTC"
+		return jobReason(strike, "strike %s, price %s $/MWh: it is due", price) + " " + j.Deadline.UTC().Format("2006-01-02 15:04") + " UTC"
 	}
-	return jobReason(strike, "strike %.4g, price %.4g $/MWh: it earns more over the next hours", price)
+	return jobReason(strike, "strike %s, price %s $/MWh: it earns more over the next hours", price)
 }
 
 // waitReason says in money why the plan lets a job wait, or "" where it is not money.
@@ -289,9 +289,9 @@ func (s *Site) waitReason(j compute.Job, h *hostClass, pic *picture, p *dispatch
 	strike, worth := s.jobStrike(j, h), shadow(p, h.node, pic.price)
 	switch {
 	case strike < pic.price:
-		return jobReason(strike, "waits for cheaper power: strike %.4g < price %.4g $/MWh", pic.price)
+		return jobReason(strike, "waits for cheaper power: strike %s < price %s $/MWh", pic.price)
 	case worth > strike:
-		return jobReason(strike, "waits for power under the limit: strike %.4g < %.4g $/MWh that it is worth there", worth)
+		return jobReason(strike, "waits for power under the limit: strike %s < %s $/MWh that it is worth there", worth)
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package site
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"sluice"
@@ -70,5 +71,14 @@ func (s *Site) binding(n *node, p *dispatch.Plan, now time.Time) string {
 }
 
 func jobReason(strike float64, format string, price float64) string {
-	return fmt.Sprintf(format, strike, price)
+	return fmt.Sprintf(format, perMWh(strike), perMWh(price))
+}
+
+// perMWh writes a price that may be of any size: a job on a host that draws little
+// earns very much with a MWh.
+func perMWh(usd float64) string {
+	if math.Abs(usd) >= 1e4 && !math.IsInf(usd, 0) {
+		return fmt.Sprintf("%.0f", usd)
+	}
+	return fmt.Sprintf("%.4g", usd)
 }

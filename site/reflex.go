@@ -62,8 +62,8 @@ func (s *Site) enforce(ctx context.Context, now time.Time, c *curtailment, relie
 	for _, dj := range pic.in.Jobs {
 		if j := pic.jobs[dj.Name]; dj.Running && !running[dj.Name] && !spared[dj.Name] {
 			h := s.hostClassOf(j)
-			s.preempt(d, j, h, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %.4g, price %.4g $/MWh: least lost for each kW that is left",
-				s.tightest(h.node, now), s.jobStrike(j, h), pic.price))
+			s.preempt(d, j, h, s.orderFor(c, h.node), fmt.Sprintf("limit of %s; strike %s, price %s $/MWh: least lost for each kW that is left",
+				s.tightest(h.node, now), perMWh(s.jobStrike(j, h)), perMWh(pic.price)))
 		}
 	}
 	s.stopJobs(ctx, now)

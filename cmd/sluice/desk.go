@@ -22,7 +22,7 @@ func (d jobDesk) Submit(ctx context.Context, s server.Submission) (compute.Job, 
 	if err != nil {
 		return compute.Job{}, err
 	}
-	task, err := d.parse(s)
+	task, err := d.parse(s, false)
 	if err != nil {
 		return compute.Job{}, err
 	}
@@ -143,6 +143,11 @@ func (d jobDesk) waits(j compute.Job, why map[string]string) compute.Job {
 func (d jobDesk) Logs(ctx context.Context, id string, from int64, follow bool, w io.Writer) error {
 	if err := d.own(ctx, id); err != nil {
 		return err
+	}
+	if wipe, ok, err := d.r.clients.wiper.Of(ctx, id); err != nil {
+		return err
+	} else if ok && wipe.DoneAt != nil {
+		return sluice.Errorf(sluice.NotFound, "sluice job show "+id+" has the record", "the output of job %s was wiped", id)
 	}
 	return d.r.jobs.Logs(ctx, id, from, follow, w)
 }

@@ -15,8 +15,9 @@ import (
 	"sluice/server"
 )
 
-// parse reads a job file for this site.
-func (d jobDesk) parse(s server.Submission) (*compute.Task, error) {
+// parse reads a job file for this site; where it is only looked at, what has to be
+// given beside it may be missing.
+func (d jobDesk) parse(s server.Submission, check bool) (*compute.Task, error) {
 	place := &jobfile.Site{Name: d.r.parts.options.Name}
 	for _, h := range d.r.parts.hosts {
 		if h.Region != "" && !slices.Contains(place.Regions, h.Region) {
@@ -26,7 +27,7 @@ func (d jobDesk) parse(s server.Submission) (*compute.Task, error) {
 			place.GPUs = append(place.GPUs, h.GPUModel)
 		}
 	}
-	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: cmp.Or(s.File, "task.yaml"), Env: s.Env, Secrets: s.Secrets, Site: place})
+	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: cmp.Or(s.File, "task.yaml"), Env: s.Env, Secrets: s.Secrets, Site: place, Check: check})
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +46,16 @@ func (d jobDesk) Check(ctx context.Context, s server.Submission) (server.JobChec
 	if err != nil {
 		return server.JobCheck{}, err
 	}
-	task, err := d.parse(s)
+	task, err := d.parse(s, true)
 	if err != nil {
 		return server.JobCheck{}, err
 	}
 	c := d.price(task, s, owner).JobCheck
+	if err := d.r.jobs.Admits(d.request(task, s, owner)); err != nil {
+		for i := range c.Choices {
+			c.Choices[i].Fits, c.Choices[i].Why = false, err.Error()
+		}
+	}
 	price := math.Inf(-1)
 	if f := d.r.parts.options.Feeds; f != nil {
 		price = f.At(feed.RealTimePrice, d.r.parts.clock.Now()).Value

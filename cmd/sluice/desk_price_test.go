@@ -38,3 +38,17 @@ func TestForeseen(t *testing.T) {
 		}
 	}
 }
+
+// A check says what submitting would be refused for.
+func TestCheckIsRefusedAsSubmitting(t *testing.T) {
+	d, ctx := newDesk(t)
+	s := server.Submission{Task: "#!/bin/sh\n#SBATCH -d afterok:99\nx\n", File: "s.sh"}
+	_, err := d.Submit(ctx, s)
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	c, cerr := d.Check(ctx, s)
+	if cerr != nil || len(c.Choices) != 1 || c.Choices[0].Fits || c.Choices[0].Why != err.Error() || c.Choices[0].USDPerHour != 0.1 {
+		t.Errorf("%+v, %v; submitting it: %v", c, cerr, err)
+	}
+}

@@ -132,7 +132,7 @@ func (j *cliJobs) Submit(_ context.Context, s server.Submission) (compute.Job, e
 
 func (j *cliJobs) Check(_ context.Context, s server.Submission) (server.JobCheck, error) {
 	j.got = s
-	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: s.File, Env: s.Env, Secrets: s.Secrets, Site: &jobfile.Site{Name: "west", GPUs: []string{"L4", "H100"}}})
+	task, err := jobfile.Parse([]byte(s.Task), jobfile.Options{File: s.File, Env: s.Env, Secrets: s.Secrets, Check: true, Site: &jobfile.Site{Name: "west", GPUs: []string{"L4", "H100"}}})
 	if err != nil {
 		return server.JobCheck{}, err
 	}

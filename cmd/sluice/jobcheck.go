@@ -230,7 +230,7 @@ func needsOf(r compute.Resources) string {
 		add("image %s", r.Image)
 	}
 	if len(r.Ports) > 0 {
-		add("%d ports", len(r.Ports))
+		add("%s", count(len(r.Ports), "port"))
 	}
 	if r.Region != "" {
 		add("in %s", r.Region)

@@ -37,7 +37,8 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 }
 
 // read reads a job file as the site will. With values, secrets are filled in,
-// else they are only named: a check needs no more.
+// else the file is only looked at: secrets are named, and what has to be given may
+// be missing.
 func (f *fileFlags) read(file string, values bool) (server.TaskOrder, *compute.Task, error) {
 	none := server.TaskOrder{}
 	text, err := readFile(file)
@@ -66,7 +67,7 @@ func (f *fileFlags) read(file string, values bool) (server.TaskOrder, *compute.T
 	if err := f.addSecrets(o.Secrets, values); err != nil {
 		return none, nil, err
 	}
-	task, err := jobfile.Parse(text, jobfile.Options{File: file, Env: o.Env, Secrets: o.Secrets})
+	task, err := jobfile.Parse(text, jobfile.Options{File: file, Env: o.Env, Secrets: o.Secrets, Check: !values})
 	if err != nil {
 		return none, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/compute"
 	"sluice/server"
 )
 
@@ -75,7 +76,12 @@ CHOICE  EACH NODE NEEDS   SOLD  $/H   IN 90M × 10 JOBS
 		strings.Contains(out, "hf-very-secret") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	c.fails(2, "job.yaml:9:11: secrets: HF_TOKEN has no value: give it with --secret HF_TOKEN", "job", "check", task)
+	// A check wants no secrets, only their names; the job itself does.
+	if out, err = c.run(t.Context(), "job", "check", task); err != nil || !strings.Contains(out, "secrets      HF_TOKEN\n") ||
+		!strings.Contains(out, "warning: job.yaml:9:11: secrets: HF_TOKEN has no value: give it with --secret HF_TOKEN") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	c.fails(2, "job.yaml:9:11: secrets: HF_TOKEN has no value: give it with --secret HF_TOKEN", "job", "submit", task)
 	if _, err := c.run(t.Context(), "job", "check", write("bad.yaml", "nmae: x\nrum: y\n")); exitCode(err) != 2 || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("all mistakes: %v", err)
 	}
@@ -157,4 +163,27 @@ func TestSubmitPacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.fails(2, "file_mounts names a file or folder", "job", "submit", job, "--secret", "KEY", "--secret-file", "PIN="+filepath.Join(dir, "pin"))
+}
+
+// A job that may not start yet says what it waits for, once.
+func TestWhyAJobWaits(t *testing.T) {
+	for held, want := range map[string]string{
+		"":                           "queued: waits for room",
+		"j-000002 has not ended":     "queued: j-000002 has not ended",
+		compute.HeldBySpending + ".": "queued: spending limit.",
+	} {
+		if got := because(compute.Job{State: compute.Queued, Why: compute.WaitsForRoom, Held: held}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	var b strings.Builder
+	j := server.JobDetail{Job: compute.Job{State: compute.Queued, Why: compute.WaitsForRoom, Held: "j-000002 has not ended", Runs: 1, Preemptions: 2}}
+	if err := writeJob(&b, j); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"queued\n", "j-000002 has not ended\n", "0s in 1 run, preempted 2 times\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
 }

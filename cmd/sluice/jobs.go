@@ -81,11 +81,23 @@ tells the price.`,
 // because is a job's state and its reason.
 func because(j compute.Job) string {
 	s := string(j.State)
-	if j.Why != "" {
-		s += ": " + j.Why
+	if why := whyOf(j); why != "" {
+		s += ": " + why
 	}
 	return plain(s)
 }
+
+// whyOf is why a job is in its state: one that may not start yet waits for more
+// than room.
+func whyOf(j compute.Job) string {
+	if j.Held != "" {
+		return held(j)
+	}
+	return j.Why
+}
+
+// held is why a job may not start yet.
+func held(j compute.Job) string { return strings.TrimPrefix(j.Held, "held: ") }
 
 // followJob shows the output from a byte on until the job has ended, and fails
 // where the job did. Ctrl-C ends only the looking.
@@ -149,7 +161,7 @@ func jobListCmd(at *remote) *cobra.Command {
 		g := newGrid(cmd.OutOrStdout(), "ID", "NAME", "TENANT", "STATE", "UNITS", "HOST", "RAN", "PREEMPTED", "BILLED", "WHY")
 		for _, j := range all {
 			g.row(j.ID, j.Name, orDash(j.Tenant), string(j.State), fmt.Sprintf("%d %s", j.Units, j.Class), orDash(hostsOf(j)),
-				span(time.Duration(j.RunSeconds*float64(time.Second))), fmt.Sprint(j.Preemptions), j.BilledUSD.String(), j.Why)
+				span(time.Duration(j.RunSeconds*float64(time.Second))), fmt.Sprint(j.Preemptions), j.BilledUSD.String(), whyOf(j))
 		}
 		return g.flush()
 	}
@@ -200,7 +212,11 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	g.row("job", j.ID)
 	g.row("name", j.Name)
 	g.row("tenant", orDash(j.Tenant))
-	g.row("state", because(j.Job))
+	state := string(j.State)
+	if j.Why != "" && (j.Held == "" || j.Why != compute.WaitsForRoom) {
+		state += ": " + j.Why
+	}
+	g.row("state", state)
 	g.row("needs", fmt.Sprintf("%d of %s, sold %s", j.Units, j.Class, sold))
 	if j.Nodes > 1 {
 		g.row("nodes", fmt.Sprintf("%d, all at once", j.Nodes))
@@ -211,7 +227,7 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	}
 	g.row("runs on", runs)
 	if j.Held != "" {
-		g.row("held", j.Held)
+		g.row("held", held(j.Job))
 	}
 	if j.Array != "" && j.ArrayIndex != nil {
 		g.row("array", fmt.Sprintf("%s, index %d", j.Array, *j.ArrayIndex))
@@ -225,7 +241,7 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 	if j.ExitCode != nil {
 		g.row("exit status", fmt.Sprint(*j.ExitCode))
 	}
-	g.row("ran", fmt.Sprintf("%s in %d runs, preempted %d times", span(time.Duration(j.RunSeconds*float64(time.Second))), j.Runs, j.Preemptions))
+	g.row("ran", fmt.Sprintf("%s in %s, preempted %s", span(time.Duration(j.RunSeconds*float64(time.Second))), count(j.Runs, "run"), count(j.Preemptions, "time")))
 	g.row("checkpoint", when(j.CheckpointAt))
 	if j.LossSeconds > 0 && !j.Virtual {
 		lost := j.LossSeconds / 3600 * j.RateUSDHour * float64(j.Units)
@@ -235,7 +251,7 @@ func writeJob(w io.Writer, j server.JobDetail) error {
 		g.row("notice", span(time.Duration(j.NoticeSeconds*float64(time.Second)))+" from the order to stop to the kill")
 	}
 	if j.Cuts > 0 {
-		g.row("cut short", fmt.Sprintf("%d times, %s credited", j.Cuts, j.CreditUSD))
+		g.row("cut short", fmt.Sprintf("%s, %s credited", count(j.Cuts, "time"), j.CreditUSD))
 	}
 	g.row("billed", fmt.Sprintf("%s at %s $ per unit and hour", j.BilledUSD, figure(j.RateUSDHour, 2)))
 	detailRows(g, j)

@@ -91,7 +91,8 @@ type run struct {
 	record
 	usage   compute.Usage
 	usedAt  time.Time // when it was read; zero: not yet
-	saved   time.Time
+	saved   time.Time // the newest checkpoint that counts
+	unsaved time.Time // since when there is a newer one that does not yet; zero: there is none
 	logSize int64
 	logDone bool
 	busy    bool // its start is under way here

@@ -172,12 +172,29 @@ func (a *Agent) uses(ctx context.Context) {
 		if err == nil && u.Seconds >= l.r.usage.Seconds {
 			l.r.usage, l.r.usedAt = u, at
 		}
-		// What is being written may be half there: a checkpoint counts when it has
-		// been quiet for a while. One that the job tells of comes at once.
-		if time.Since(saved) > 2*time.Second {
-			l.r.saved = saved
-		}
+		l.r.settle(saved, time.Now())
 		a.mu.Unlock()
+	}
+}
+
+const (
+	quiet   = 2 * time.Second
+	longest = 30 * time.Second
+)
+
+// settle counts the newest file of the checkpoint folder as a checkpoint. What is
+// being written may be half there, so it counts when the folder has been quiet for
+// a while; one that the job tells of comes at once. A folder that is never quiet, as
+// where a job appends its figures, is taken as it is now and then: else a host that
+// is lost would take all of the job's checkpoints with it.
+func (r *run) settle(newest, now time.Time) {
+	switch {
+	case !newest.After(r.saved):
+		r.unsaved = time.Time{}
+	case now.Sub(newest) > quiet, !r.unsaved.IsZero() && now.Sub(r.unsaved) >= longest:
+		r.saved, r.unsaved = newest, time.Time{}
+	case r.unsaved.IsZero():
+		r.unsaved = now
 	}
 }
 

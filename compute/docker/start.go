@@ -329,7 +329,11 @@ func (x *Executor) launch(ctx context.Context, e *engine, dir string, r run) err
 			return err
 		}
 		if b, err := readSmall(filepath.Join(dir, outDir), "missing"); err == nil && strings.HasSuffix(b, "\n") {
-			return sluice.Errorf(sluice.Unavailable, "look at the engine's log; docs/isolation.md says what engines leave out", "the engine did not give the container %s", strings.TrimSpace(b))
+			hint := "look at the engine's log; docs/isolation.md says what engines leave out"
+			if r.Isolation == compute.IsolationSandbox {
+				hint = "where the sandboxes of this engine have no network, set the tenant's egress to none, or ask for the isolation container"
+			}
+			return sluice.Errorf(sluice.Unavailable, hint, "the engine did not give the container %s", strings.TrimSpace(b))
 		}
 		if n%20 == 0 {
 			if s, err := e.state(ctx, r.Container); err == nil && !s.running && !s.created {

@@ -288,7 +288,10 @@ func (s *script) export(v string) error {
 				if _, secret := s.p.o.Secrets[name]; secret {
 					continue
 				}
-				return invalid("%s has no value: write %s=VALUE, or give it with --env %s", name, name, name)
+				if !s.p.o.Check {
+					return invalid("%s has no value: write %s=VALUE, or give it with --env %s", name, name, name)
+				}
+				s.p.warn(s.said["export"], "--export: %s has no value: write %s=VALUE, or give it with --env %s", name, name, name)
 			}
 		}
 		if msg := badEnv(name, value); msg != "" {

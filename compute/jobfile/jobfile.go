@@ -30,6 +30,10 @@ type Options struct {
 	Env     map[string]string // goes before the file's variables; those it names without a value must be here
 	Secrets map[string]string // the same for its secrets
 
+	// Check takes a file that is only looked at: a value that is to be given may be
+	// missing, and a warning says how to give it.
+	Check bool
+
 	// Site knows the place that the job goes to. Without it, a region that the
 	// file names cannot be told from another provider's.
 	Site *Site
@@ -61,6 +65,8 @@ func Parse(data []byte, o Options) (*compute.Task, error) {
 		p.wrong(place{}, "the file is not UTF-8 text")
 	case IsBatch(data):
 		p.batch(data)
+	case bytes.HasPrefix(data, []byte("#SBATCH")):
+		p.wrong(place{}, "an sbatch script begins with its interpreter: write #!/bin/bash into its first line")
 	default:
 		p.skypilot(data)
 	}
@@ -97,6 +103,7 @@ type parser struct {
 	task     *compute.Task
 	mistakes []note
 	warnings []note
+	missing  map[string]bool // variables whose values are still to be given
 }
 
 // note is what is said of a place.
@@ -121,6 +128,20 @@ func (p *parser) lines(notes []note) []string {
 // wrong notes a mistake.
 func (p *parser) wrong(at place, format string, args ...any) {
 	p.mistakes = append(p.mistakes, noted(at, format, args))
+}
+
+// wants notes a value that has to be given beside the file: a mistake, but where
+// the file is only looked at.
+func (p *parser) wants(at place, name, format string, args ...any) {
+	if !p.o.Check {
+		p.wrong(at, format, args...)
+		return
+	}
+	if p.missing == nil {
+		p.missing = map[string]bool{}
+	}
+	p.missing[name] = true
+	p.warn(at, format, args...)
 }
 
 // warn notes what is left aside.

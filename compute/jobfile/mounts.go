@@ -23,6 +23,10 @@ func (p *parser) expand(e pair, s string) string {
 			p.wrong(where(e.value), "%s: %s is a secret, and this is kept in the clear: make it one of envs", e.key, name)
 			return m
 		}
+		if p.missing[name] {
+			p.wrong(where(e.value), "%s: %s has no value: give it with --env %s=VALUE", e.key, name, name)
+			return m
+		}
 		for _, from := range []map[string]string{p.o.Env, p.task.Envs} {
 			if v, ok := from[name]; ok {
 				return v

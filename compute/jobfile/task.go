@@ -161,7 +161,12 @@ func (p *parser) envs(f pair) {
 		}
 		if !overridden {
 			if isNull(e.value) {
-				p.wrong(where(e.node), "envs: %s has no value: write one here, or give it with --env %s=VALUE", e.key, e.key)
+				p.wants(where(e.node), e.key, "envs: %s has no value: write one here, or give it with --env %s=VALUE", e.key, e.key)
+				if msg := badEnv(e.key, ""); msg != "" {
+					p.wrong(where(e.node), "envs: %s: %s", e.key, msg)
+				} else if p.o.Check {
+					p.task.Envs[e.key] = ""
+				}
 				continue
 			}
 			var ok bool
@@ -229,9 +234,11 @@ func (p *parser) secret(n ast.Node, name, value string, missing bool) {
 		value, missing = v, false
 	}
 	if missing {
-		p.wrong(where(n), "secrets: %s has no value: give it with --secret %s, which takes it from your environment, or --secret-file %s=PATH",
+		p.wants(where(n), name, "secrets: %s has no value: give it with --secret %s, which takes it from your environment, or --secret-file %s=PATH",
 			name, name, name)
-		return
+		if !p.o.Check {
+			return
+		}
 	}
 	if msg := badEnv(name, value); msg != "" {
 		p.wrong(where(n), "secrets: %s: %s", name, msg)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,8 @@ func TestParseMistakes(t *testing.T) {
 		{"run: x\nvolumes:\n  /a: {size: 10Gi}\n", "t.yaml:3:3: volumes: /a has no name"},
 		{"run: x\nvolumes:\n  /a: {name: b, sub_path: c}\n", "sub_path is not supported"},
 		{"run: x\nvolumes:\n  /a: b/c\n", "no name of a volume"},
+		{"run: x\n\tname: a\n", "YAML is indented with spaces"},
+		{"#SBATCH -J a\nhostname\n", "t.yaml:1:1: an sbatch script begins with its interpreter: write #!/bin/bash"},
 		{"run: x\nsecrets:\n  A:\n", "t.yaml:3:3: secrets: A has no value: give it with --secret A"},
 		{"run: x\nsecrets: [secrets:personal.A]\n", "t.yaml:2:11: secrets: A has no value"},
 		{"run: x\nmanaged_secrets: [{A: {mount_path: /x}}]\n", "a secret in a file is not supported"},
@@ -196,6 +199,34 @@ func TestParseMistakes(t *testing.T) {
 			t.Errorf("%q was taken", name)
 		} else if !strings.Contains(err.Error()+"\n", c.want) || sluice.KindOf(err) != sluice.Invalid {
 			t.Errorf("%q: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// Who only looks at a file need not give what it wants, but where the rest of it
+// cannot be told without.
+func TestCheckWantsNoValues(t *testing.T) {
+	for file, want := range map[string]string{
+		"run: x\nenvs:\n  A:\n":                      "f:3:3: envs: A has no value: write one here, or give it with --env A=VALUE",
+		"run: x\nsecrets:\n  A: null\n":              "f:3:3: secrets: A has no value: give it with --secret A",
+		"run: x\nsecrets: [secrets:personal.A]\n":    "f:2:11: secrets: A has no value",
+		"#!/bin/sh\n#SBATCH --export=A -D .\nhost\n": "f:2:9: --export: A has no value: write A=VALUE, or give it with --env A",
+	} {
+		task, err := Parse([]byte(file), Options{File: "f", Check: true})
+		if err != nil || len(task.Warnings) != 1 || !strings.HasPrefix(task.Warnings[0], want) {
+			t.Errorf("%q: %v, %+v", file, err, task)
+			continue
+		}
+		if _, named := task.Envs["A"]; !named && !slices.Contains(task.SecretNames, "A") {
+			t.Errorf("%q names it nowhere: %+v", file, task)
+		}
+		if _, err := parse(file, "f"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q, to be run: %v", file, err)
+		}
+	}
+	for _, file := range []string{"run: x\nname: a-$A\nenvs:\n  A:\n", "run: x\nname: a-$A\nsecrets:\n  A:\n", "run: x\nenvs:\n  A-B:\n"} {
+		if task, err := Parse([]byte(file), Options{File: "f", Check: true}); err == nil {
+			t.Errorf("%q: %+v", file, task)
 		}
 	}
 }

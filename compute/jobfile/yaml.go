@@ -52,7 +52,11 @@ func (p *parser) root(data []byte) ast.Node {
 		var y yaml.Error
 		if errors.As(err, &y) && y.GetToken() != nil {
 			pos := y.GetToken().Position
-			p.wrong(place{pos.Line, pos.Column}, "%s", y.GetMessage())
+			hint := ""
+			if strings.Contains(y.GetMessage(), "'\t'") {
+				hint = ": YAML is indented with spaces, not with tabs"
+			}
+			p.wrong(place{pos.Line, pos.Column}, "%s%s", y.GetMessage(), hint)
 		} else {
 			p.wrong(place{}, "%s", strings.SplitN(err.Error(), "\n", 2)[0])
 		}

@@ -39,6 +39,9 @@ func newCgroup(s shimSpec) (*cgroup, string) {
 		cpu = "1 CPU"
 	}
 	mem := fmt.Sprintf("%.3g GiB of memory", float64(s.Memory)/(1<<30))
+	if s.Memory < 1<<30 {
+		mem = fmt.Sprintf("%.3g MiB of memory", float64(s.Memory)/(1<<20))
+	}
 	g := &cgroup{}
 	if exists(s.Cgroups, "cgroup.controllers") {
 		dir, err := g.makeV2(s.Cgroups, name)
