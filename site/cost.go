@@ -36,7 +36,7 @@ func (s *Site) lossUnder(now time.Time, orders bool) float64 {
 	free := &dispatch.Plan{Feasible: true}
 	for i := range pic.in.Classes {
 		c := &pic.in.Classes[i]
-		c.Dwell = nil
+		c.Dwell, c.Switches = nil, nil // a change costs once, and this goes by the hour
 		best, worth := "", 0.0
 		for _, m := range c.Modes {
 			if w := m.USDPerHour.At(0) - m.PowerKW/1000*pic.price; best == "" || w > worth {

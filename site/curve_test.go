@@ -115,6 +115,22 @@ func TestPartLoadKeepsHashrate(t *testing.T) {
 	}
 }
 
+// What an order costs is the margin that it takes: a change of profile costs once, and nothing by the hour.
+func TestPartLoadCostsItsMargin(t *testing.T) {
+	w := luxFleet(t, 40, s19kPro, sluice.Megawatt)
+	w.turns(20*time.Minute, 15*time.Second)
+	o := site.CurtailmentOrder{Limit: sluice.Watts(0.7 * float64(w.power("site"))), For: 2 * time.Hour}
+	before := w.site.Status().MarginUSDPerHour
+	pre, err := w.site.PreviewCurtailment(context.Background(), o)
+	w.must(err)
+	_, err = w.site.Curtail(context.Background(), o)
+	w.must(err)
+	w.turns(30*time.Minute, 15*time.Second)
+	if lost := 2 * (before - w.site.Status().MarginUSDPerHour); pre.CostUSD < 0.8*lost || pre.CostUSD > 1.2*lost {
+		t.Errorf("two hours lose %.2f USD of margin, the preview said %.2f", lost, pre.CostUSD)
+	}
+}
+
 // What the configuration says of the modes is wrong: plans go by what the
 // machines were seen to draw and hash, it is told, and kept over a restart.
 func TestCurvesAreLearned(t *testing.T) {

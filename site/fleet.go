@@ -20,6 +20,9 @@ const (
 	FleetRelease = "release" // give pinned and locked ones back to the plan
 )
 
+// NoMode begins why a machine is left alone whose class has no such mode.
+const NoMode = "its class has no mode "
+
 // FleetOrder is a person's hand on many machines at once.
 type FleetOrder struct {
 	Selector string
@@ -205,7 +208,7 @@ func (s *Site) fleetMode(o FleetOrder, m *miner) (to *sluice.Mode, why string) {
 	}
 	mode, ok := m.class.mode(name)
 	if !ok {
-		return nil, "its class has no mode " + clipped(name, 40)
+		return nil, NoMode + clipped(name, 40)
 	}
 	if m.pin != nil && m.pin.Mode == name {
 		return nil, "pinned so already"

@@ -142,7 +142,7 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 		if mode == sluice.ModeSleep {
 			least = c.spec.MinOff
 		}
-		if left := m.since.Add(least).Sub(p.from); left > 0 && now.Sub(m.since) < least {
+		if left := m.since.Add(least).Sub(p.from); left > 0 && now.Sub(m.since) < least && !s.retuned(m) {
 			if dwell == nil {
 				dwell = map[string]map[int]int{}
 			}
@@ -164,6 +164,24 @@ func (s *Site) addClass(p *picture, in *dispatch.Instance, c *class, now time.Ti
 	if d.Count > 0 {
 		in.Classes = append(in.Classes, d)
 	}
+}
+
+// retuned says whether the machine's newest change is done, came as an order came into
+// force, and was one between two modes of mining during which it went on hashing. The
+// reflex takes few machines down far, as that is soon done: no dwell keeps the plan after
+// it from taking more of them down less, which keeps more of the hashrate. What is brought
+// down later, at the edge of a limit, is held as ever. The caller holds s.mu.
+func (s *Site) retuned(m *miner) bool {
+	from, ok := m.class.mode(m.act.from)
+	to, ok2 := m.class.mode(m.act.to)
+	if !ok || !ok2 || m.phase != settled || m.want != to.Name || to.Power >= from.Power || to.Name == sluice.ModeSleep {
+		return false
+	}
+	if c := m.act.order; c == nil || m.act.first.Sub(c.From) > s.o.Step {
+		return false
+	}
+	_, ok = s.goesOn([]string{s.firmwareOf(m)}, changeOf(m.class, from, to))
+	return ok
 }
 
 func sortedKeys(m map[int]int) []int {

@@ -65,3 +65,37 @@ func TestSwitchesCostWhatTheyTake(t *testing.T) {
 	}
 	charged("normal", "70%", 1, wakeUSD/40)
 }
+
+// What an order has taken down between two modes of mining, on firmware that goes on hashing meanwhile, no dwell keeps
+// there once it is done: the plan may share it better among the machines. All else is held.
+func TestRetunedIsNotHeld(t *testing.T) {
+	began := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	s := &Site{o: Options{Step: 5 * time.Minute}}
+	s.learned.init()
+	c := &class{modes: []sluice.Mode{{Name: sluice.ModeSleep, Power: 25}, {Name: "290MHz", Power: 1188}, {Name: "default", Power: 2794}}}
+	m := &miner{spec: MinerSpec{Driver: "a"}, class: c}
+	c.miners = []*miner{m}
+	order := &curtailment{}
+	order.From = began
+	for name, x := range map[string]struct {
+		change         func()
+		restarts, free bool
+	}{
+		"as the order came":     {func() {}, false, true},
+		"it restarts":           {func() {}, true, false},
+		"under way":             {func() { m.phase = verifying }, false, false},
+		"given up":              {func() { m.want = "default" }, false, false},
+		"at the edge later":     {func() { m.act.first = began.Add(6 * time.Minute) }, false, false},
+		"by a price":            {func() { m.act.order = nil }, false, false},
+		"up":                    {func() { m.act.from, m.act.to, m.want = "290MHz", "default", "default" }, false, false},
+		"to sleep":              {func() { m.act.to, m.want = sluice.ModeSleep, sluice.ModeSleep }, false, false},
+		"of an earlier process": {func() { m.act = act{} }, false, false},
+	} {
+		s.learned.lanes["a"] = map[string]device.Lane{device.LaneProfile: {Seconds: 60, Restarts: x.restarts}, device.LaneSleep: {Seconds: 5}}
+		m.act = act{from: "default", to: "290MHz", order: order, first: began.Add(time.Second)}
+		m.want, m.phase = "290MHz", settled
+		if x.change(); s.retuned(m) != x.free {
+			t.Errorf("%s: free is %v", name, !x.free)
+		}
+	}
+}

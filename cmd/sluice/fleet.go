@@ -176,13 +176,21 @@ func fleetCurvesCmd(at *remote) *cobra.Command {
 		g := newGrid(cmd.OutOrStdout(), "CLASS", "MODE", "POWER", "HASHRATE", "J/TH", "MARGINAL", "FROM", "SAMPLES", "CONFIGURED")
 		for _, k := range p.Items {
 			for _, m := range k.Modes {
-				g.row(k.Class, m.Mode, figure(m.PowerW, 0)+" W", figure(m.HashrateTHs, 1)+" TH/s", figure(m.JTH, 1), figure(m.MarginalJTH, 1),
+				g.row(k.Class, m.Mode, figure(m.PowerW, 0)+" W", figure(m.HashrateTHs, 1)+" TH/s", unlessZero(m.JTH), unlessZero(m.MarginalJTH),
 					m.Source, figure(float64(m.Samples), 0), figure(m.PlateW, 0)+" W "+figure(m.PlateTHs, 1)+" TH/s")
 			}
 		}
 		return g.flush()
 	}
 	return cmd
+}
+
+// unlessZero writes a figure that a mode without hashrate does not have.
+func unlessZero(x float64) string {
+	if x == 0 {
+		return "-"
+	}
+	return figure(x, 1)
 }
 
 // fleetActCmd orders many miners: it shows what would be done, then does it when
@@ -237,7 +245,12 @@ func fleetActCmd(at *remote, action, use, short string) *cobra.Command {
 		}
 		if p.Machines == 0 {
 			if asJSON {
-				return printJSON(out, raw)
+				if err := printJSON(out, raw); err != nil {
+					return err
+				}
+			}
+			if action == site.FleetSet && impossible(p) {
+				return sluice.Errorf(sluice.Invalid, "`sluice fleet curves` lists the modes of each class", "nothing was done: no selected miner has a mode %s", o.Mode)
 			}
 			return nil
 		}
@@ -261,6 +274,16 @@ func fleetActCmd(at *remote, action, use, short string) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// impossible says whether all the machines are left alone because they have no such mode.
+func impossible(p site.FleetPreview) bool {
+	for why := range p.Skipped {
+		if !strings.HasPrefix(why, site.NoMode) {
+			return false
+		}
+	}
+	return len(p.Skipped) > 0
 }
 
 func writeFleet(w io.Writer, p site.FleetPreview) {
