@@ -19,7 +19,8 @@ import (
 	"sluice"
 )
 
-// Folders of a job that its client may read.
+// Folders of a job that its client may read. The other nodes of a gang have working
+// folders of their own: work-1, work-2 and so on.
 const (
 	FilesWork       = "work"
 	FilesCheckpoint = "checkpoint"
@@ -41,6 +42,7 @@ type File struct {
 // them. Whatever the job has put there, no path and no link leads out of them.
 type JobFiles struct {
 	job   string
+	works []string // working folders, by rank
 	roots map[string]*os.Root
 }
 
@@ -48,12 +50,18 @@ type JobFiles struct {
 // job has none (any more).
 func (s *Service) Files(id string) (*JobFiles, error) {
 	s.mu.Lock()
-	e := s.jobs[id]
+	e, nodes := s.jobs[id], 1
+	if e != nil && e.Task != nil {
+		nodes = max(1, e.Task.NumNodes)
+	}
 	s.mu.Unlock()
 	if e == nil {
 		return nil, notFound(id)
 	}
 	f := &JobFiles{job: id, roots: map[string]*os.Root{}}
+	for rank := range nodes {
+		f.works = append(f.works, workOf(rank))
+	}
 	missing := sluice.Errorf(sluice.NotFound, "a virtual job has none, and those of an ended job are wiped: sluice job show "+id, "job %s has no files here", id)
 	base, err := os.OpenRoot(s.jobDir(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,7 +70,7 @@ func (s *Service) Files(id string) (*JobFiles, error) {
 		return nil, fmt.Errorf("open the folders of job %s: %w", id, err)
 	}
 	defer base.Close()
-	for _, name := range []string{FilesWork, FilesCheckpoint} {
+	for _, name := range slices.Concat(f.works, []string{FilesCheckpoint}) {
 		// A job that is a process of the host can put a link in its folder's place.
 		if info, err := base.Lstat(name); err != nil || !info.IsDir() {
 			continue
@@ -118,12 +126,16 @@ func (f *JobFiles) Close() {
 
 // what returns the roots that a word asks for: work, checkpoint or all.
 func (f *JobFiles) what(word string) ([]string, error) {
-	names := []string{FilesWork, FilesCheckpoint}
-	if word != "" && word != "all" {
-		if !slices.Contains(names, word) {
-			return nil, sluice.Errorf(sluice.Invalid, "work, checkpoint or all", "a job has no folder %q", word)
-		}
-		names = []string{word}
+	var names []string
+	switch word {
+	case "", "all":
+		names = slices.Concat(f.works, []string{FilesCheckpoint})
+	case FilesWork:
+		names = slices.Clone(f.works)
+	case FilesCheckpoint:
+		names = []string{FilesCheckpoint}
+	default:
+		return nil, sluice.Errorf(sluice.Invalid, "work, checkpoint or all", "a job has no folder %q", word)
 	}
 	return slices.DeleteFunc(names, func(n string) bool { return f.roots[n] == nil }), nil
 }
@@ -145,6 +157,9 @@ func (f *JobFiles) walk(ctx context.Context, word string, do func(root *os.Root,
 			}
 			if err != nil || p == "." {
 				return nil //nolint:nilerr // it vanished, or the job has closed it to us
+			}
+			if d.IsDir() && ours(root, p) {
+				return fs.SkipDir
 			}
 			if n++; n > maxFiles {
 				return sluice.Errorf(sluice.Conflict, "ask for single files", "job %s has more than %d files", f.job, maxFiles)
@@ -176,6 +191,16 @@ func (f *JobFiles) walk(ctx context.Context, word string, do func(root *os.Root,
 	return nil
 }
 
+// ours says whether a folder holds only what Sluice has put there to run the job: the
+// script and the commands of a batch. What was mounted is the job's.
+func ours(root *os.Root, p string) bool {
+	if p == ".sluice" {
+		_, err := root.Lstat(".sluice/mounts")
+		return err != nil
+	}
+	return strings.HasPrefix(p, ".sluice/batch-")
+}
+
 // LinkStays says whether a link at the path p of a folder, whose parents are no
 // links themselves, leads to a place in the folder. Steps up count at the target's
 // begin only: after a name, which may be a link too, they could lead anywhere.
@@ -202,8 +227,8 @@ func (f *JobFiles) List(ctx context.Context, word string, limit int) (out []File
 	return out, more, err
 }
 
-// Open opens one regular file by its path, which begins with work/ or
-// checkpoint/; links are followed where they stay inside. Error: NotFound.
+// Open opens one regular file by its path, which begins with a folder of the job's,
+// such as work/; links are followed where they stay inside. Error: NotFound.
 func (f *JobFiles) Open(name string) (*os.File, File, error) {
 	top, rest, _ := strings.Cut(path.Clean(name), "/")
 	missing := sluice.Errorf(sluice.NotFound, "sluice job files "+f.job+" lists them", "job %s has no file %q", f.job, name)

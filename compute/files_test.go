@@ -176,3 +176,36 @@ func TestFilesWhileTheJobRuns(t *testing.T) {
 		t.Errorf("packed: %v", err)
 	}
 }
+
+// Every node of a gang has written results; what only served to run them is left out.
+func TestFilesOfAllNodes(t *testing.T) {
+	w := newWorld(t, cpuHost("h1", 2), cpuHost("h2", 2))
+	j := w.submit(gang(2, `echo x > out-$SKYPILOT_NODE_RANK; mkdir -p .sluice/batch-$SKYPILOT_NODE_RANK; echo x > .sluice/batch-$SKYPILOT_NODE_RANK/script
+[ $SKYPILOT_NODE_RANK = 0 ] || { mkdir .sluice/mounts; echo x > .sluice/mounts/0; }; echo x > "$SLUICE_CHECKPOINT_DIR/c"`))
+	w.start(j.ID)
+	w.reach(j.ID, compute.Succeeded)
+	f, err := w.svc.Files(j.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	work := "work/out-0 work-1/.sluice work-1/.sluice/mounts work-1/.sluice/mounts/0 work-1/out-1"
+	for what, want := range map[string]string{"work": work, "all": work + " checkpoint/c", "checkpoint": "checkpoint/c"} {
+		list, _, err := f.List(t.Context(), what, 100)
+		var got []string
+		for _, e := range list {
+			got = append(got, e.Path)
+		}
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s (%v)", what, got, want, err)
+		}
+	}
+	if file, _, err := f.Open("work-1/out-1"); err != nil {
+		t.Error(err)
+	} else {
+		_ = file.Close()
+	}
+	if _, _, err := f.Open("work-2/out"); sluice.KindOf(err) != sluice.NotFound {
+		t.Errorf("a node that it does not have: %v", err)
+	}
+}

@@ -59,6 +59,24 @@ func (t Tenant) Check(spent sluice.Money, held, queued int, r LimitRequest) erro
 // floorWith is the isolation of a job that asks for i, or for nothing.
 func (t Tenant) floorWith(i Isolation) Isolation { return cmp.Or(i, t.Floor()) }
 
+// inShare limits a run that is kept apart from its host, and that asks for nothing, to
+// its units' part of the host: who names no amount may not take everybody's.
+func (s *RunSpec) inShare(h Host) {
+	if h.Units <= 0 || s.Isolation != IsolationContainer && s.Isolation != IsolationSandbox {
+		return
+	}
+	part := min(1, float64(s.Units)/float64(h.Units))
+	if s.CPULimit == 0 {
+		s.CPULimit = part * float64(h.CPUs)
+	}
+	if s.MemoryLimit == 0 {
+		s.MemoryLimit = int64(part * h.MemoryGB * (1 << 30))
+	}
+	if s.DiskLimit == 0 {
+		s.DiskLimit = int64(part * h.DiskGB * (1 << 30))
+	}
+}
+
 // MayStart says whether a job of so many units may start now, or why not: the
 // reason that the job shows while it waits. held are the units that the tenant's
 // jobs hold now.

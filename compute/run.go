@@ -346,6 +346,10 @@ func (s *Service) spec(ctx context.Context, r Record, rank int) (RunSpec, error)
 	spec.MemoryLimit = int64(r.Task.Resources.MemoryGB * float64(1<<30))
 	spec.DiskLimit = int64(r.Task.Resources.DiskGB * float64(1<<30))
 	spec.PidsLimit = maxPids
+	s.mu.Lock()
+	h.DiskGB = s.diskOf(h)
+	s.mu.Unlock()
+	spec.inShare(h)
 	if spec.Isolation == IsolationNone || spec.Isolation == "" {
 		if err := link(spec); err != nil {
 			return spec, err

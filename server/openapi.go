@@ -21,6 +21,7 @@ func apiConfig(version string) huma.Config {
 	// Objects go out as their types marshal, without links to schemas; the
 	// document is served by this package and no page loads code from elsewhere.
 	c.CreateHooks, c.SchemasPath, c.DocsPath, c.OpenAPIPath = nil, "", "", ""
+	c.Transformers = []huma.Transformer{withoutBody}
 	c.RejectUnknownQueryParameters = true // a mistyped filter must not select everything
 	c.Info.Description = about
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}

@@ -61,6 +61,29 @@ func newProblem(status int, text, hint string) *Problem {
 	}
 }
 
+// withoutBody takes out of a problem what the caller's body held, but numbers and what
+// is true or false: it may be a secret, and an answer is read by more than its caller,
+// in logs and by proxies.
+func withoutBody(_ huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	for _, e := range m.Errors {
+		if e.Location != "body" && !strings.HasPrefix(e.Location, "body.") {
+			continue
+		}
+		switch e.Value.(type) {
+		case float64, bool:
+			if !strings.HasPrefix(e.Location, "body.secrets") {
+				continue
+			}
+		}
+		e.Value = nil
+	}
+	return m, nil
+}
+
 // absent says that this site runs without the part that a route needs.
 func absent(what string) error {
 	return newProblem(http.StatusServiceUnavailable, "this site runs without "+what, "")

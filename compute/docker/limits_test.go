@@ -14,7 +14,7 @@ func testMemoryLimit(t *testing.T, p *podman) {
 	s := spec(t, t.TempDir(), `a=0123456789abcdef; while :; do a=$a$a; done`)
 	s.MemoryLimit = 100 << 20
 	_, e := result(t, x, s)
-	if e.Code == 0 || e.Why != "out of memory: it asked for 0.0977 GiB" || e.Lost || e.Stopped {
+	if e.Code == 0 || e.Why != "out of memory: its limit is 0.0977 GiB" || e.Lost || e.Stopped {
 		t.Errorf("exit %+v", e)
 	}
 	if e.Used.MemPeak < 30<<20 || e.Used.MemPeak > 105<<20 {

@@ -271,7 +271,7 @@ func (m *minder) ended() compute.Exit {
 	case readJSON(m.dir, cutFile, &c) == nil || m.x.wasCut(m.dir, &c):
 		e.Why = c.Why
 	case oom && e.Code != 0 && !e.Stopped:
-		e.Why = "out of memory: it asked for " + gb(m.run.Memory)
+		e.Why = "out of memory: its limit is " + gb(m.run.Memory)
 		if m.run.Memory == 0 {
 			e.Why = "out of memory: the machine has no more"
 		}
