@@ -192,7 +192,7 @@ func TestJSON(t *testing.T) {
 	}
 	// What needs a GPU's driver is tried with a stand-in for it, in cmd/sluice, and what
 	// needs other machines where some join.
-	elsewhere := []string{"gpu list", "gpu idle", "host list", "host token"}
+	elsewhere := []string{"gpu list", "gpu idle", "host list", "host show", "host token"}
 	for _, name := range jsonCommands(t, nil) {
 		if slices.Contains(elsewhere, name) {
 			continue
