@@ -52,7 +52,11 @@ func TestEngineWatched(t *testing.T) {
 		held := "?"
 		w := &engineWatch{
 			engine: e, isolations: []compute.Isolation{compute.IsolationContainer}, where: "here", log: slog.New(slog.NewTextHandler(&out, nil)),
-			hold: func(_ compute.Isolation, why string) { held = why }, said: map[compute.Isolation]string{},
+			hold: func(_ compute.Isolation, why string) {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				held = why
+			}, said: map[compute.Isolation]string{},
 		}
 		w.holdAll()
 		if held != beingTried {
@@ -65,6 +69,8 @@ func TestEngineWatched(t *testing.T) {
 			t.Helper()
 			time.Sleep(wait)
 			synctest.Wait()
+			e.mu.Lock()
+			defer e.mu.Unlock()
 			if held != want {
 				t.Errorf("held for %q, want %q", held, want)
 			}
