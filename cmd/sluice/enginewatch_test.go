@@ -19,27 +19,6 @@ type engineOf struct {
 	mu                  sync.Mutex
 	try, answer, online error
 	tries               int
-	held                string       // what the watch holds jobs back for
-	told                bytes.Buffer // its log
-}
-
-func (e *engineOf) Write(b []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.told.Write(b)
-}
-
-func (e *engineOf) hold(_ compute.Isolation, why string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.held = why
-}
-
-// seen is how often it was tried, what is held back and what was told.
-func (e *engineOf) seen() (tries int, held, told string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.tries, e.held, e.told.String()
 }
 
 func (e *engineOf) set(try, answer error) {
@@ -68,13 +47,19 @@ func (e *engineOf) Answers(context.Context, compute.Isolation) error {
 // once; and go on by themselves.
 func TestEngineWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
 		e := &engineOf{try: errors.New("no such image"), online: errors.New("no slirp4netns")}
+		held := "?"
 		w := &engineWatch{
-			engine: e, isolations: []compute.Isolation{compute.IsolationContainer}, where: "here", log: slog.New(slog.NewTextHandler(e, nil)),
-			hold: e.hold, said: map[compute.Isolation]string{},
+			engine: e, isolations: []compute.Isolation{compute.IsolationContainer}, where: "here", log: slog.New(slog.NewTextHandler(&out, nil)),
+			hold: func(_ compute.Isolation, why string) {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				held = why
+			}, said: map[compute.Isolation]string{},
 		}
 		w.holdAll()
-		if _, held, _ := e.seen(); held != beingTried {
+		if held != beingTried {
 			t.Errorf("held for %q", held)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -84,13 +69,14 @@ func TestEngineWatched(t *testing.T) {
 			t.Helper()
 			time.Sleep(wait)
 			synctest.Wait()
-			_, held, told := e.seen()
+			e.mu.Lock()
+			defer e.mu.Unlock()
 			if held != want {
 				t.Errorf("held for %q, want %q", held, want)
 			}
 			for text, n := range logs {
-				if got := strings.Count(told, text); got != n {
-					t.Errorf("told %d times of %q\n%s", got, text, told)
+				if got := strings.Count(out.String(), text); got != n {
+					t.Errorf("told %d times of %q\n%s", got, text, &out)
 				}
 			}
 		}
@@ -98,10 +84,10 @@ func TestEngineWatched(t *testing.T) {
 		step(time.Hour, "its containers do not start: no such image", map[string]int{"no such image": 1})
 		e.set(nil, nil)
 		step(engineEvery, "", map[string]int{"start again": 1, "no slirp4netns": 1})
-		tries, _, _ := e.seen()
+		tries := e.tries
 		step(time.Hour, "", nil)
-		if again, _, _ := e.seen(); again != tries {
-			t.Errorf("an engine that starts containers was tried %d times more", again-tries)
+		if e.tries != tries {
+			t.Errorf("an engine that starts containers was tried %d times more", e.tries-tries)
 		}
 		e.set(errors.New("gone"), errors.New("gone"))
 		step(engineEvery, "its containers do not start: gone", map[string]int{"gone": 1})

@@ -244,7 +244,7 @@ func jobWhyCmd(at *remote) *cobra.Command {
 
 func writePlacements(w io.Writer, ps []compute.Placement) error {
 	if len(ps) == 0 {
-		fmt.Fprintln(w, "no decision has been made about it yet")
+		fmt.Fprintln(w, "no placement has been decided for it yet: sluice job show says what it waits for")
 		return nil
 	}
 	for i, p := range ps {

@@ -87,7 +87,7 @@ func (p *parser) resources(f pair) {
 		}
 		for _, n := range alternatives {
 			c := p.choice(p.merged(rest, p.pairs(n, "an alternative")), true)
-			if c.ordered {
+			if c.ordered && !own.ordered { // else said once, of the whole
 				p.wrong(where(n), "%s: name one kind of accelerator in each alternative", which.key)
 			}
 			if (c.once != nil && *c.once) != (own.once != nil && *own.once) {

@@ -232,3 +232,11 @@ func TestExamples(t *testing.T) {
 		t.Errorf("%v", seen)
 	}
 }
+
+// One mistake of the whole is told once, not again for each alternative.
+func TestOneMistakeOfTheBase(t *testing.T) {
+	_, err := parse("resources:\n  accelerators: [A100:8, H100:8]\n  any_of:\n    - infra: aws\n    - infra: gcp\nrun: x\n", "f")
+	if err == nil || strings.Count(err.Error(), "f:") != 1 || !strings.Contains(err.Error(), "f:3:3: resources: any_of and a choice of accelerators exclude each other") {
+		t.Errorf("%v", err)
+	}
+}
