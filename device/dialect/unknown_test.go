@@ -48,6 +48,15 @@ func TestUnknownIsAbsent(t *testing.T) {
 			map[string][]byte{"stats": sealed(`,"Model":"N/A","Firmware":"nan","MAC":"--","0 SN":"unknown","0 Online":"--","0 Chip Count":153`)},
 			`{"driver":"sealminer","model":null,"firmware_version":null,"mac":null,"boards":[{"index":0,"serial":null,"active":null,"chips":153}]}`,
 		},
+		"a sum with a part that nobody knows": {
+			map[string][]byte{"stats": stats("Antminer S21 (Vnish 1.2.7)", `"chain_acn2":65,"chain_consumption1":861,"chain_consumption2":"nan","chain_consumption3":""`)},
+			`{"driver":"vnish","power_w":null,"power_source":null}`,
+		},
+		"a sum with a bare nan": {map[string][]byte{"stats": stats("Antminer S21 (Vnish 1.2.7)", `"chain_consumption1":861,"chain_consumption2":nan`)}, `{"driver":"vnish","power_w":null}`},
+		"a sum without a board that is not there": {
+			map[string][]byte{"stats": stats("Antminer S21 (Vnish 1.2.7)", `"chain_consumption1":861,"chain_consumption2":"861","chain_consumption3":""`)},
+			`{"driver":"vnish","power_w":1722}`,
+		},
 		"what it should reach in a profile": {luxos, `{"driver":"luxos","mode":"290MHz","expected_ths":59.8,"pools":[{"url":"stratum+tcp://pool.example.com:3333","active":null,"fee":false}]}`},
 		"in one that is not listed":         {unlisted, `{"mode":"300MHz","expected_ths":null}`},
 		"whether it sleeps":                 {mute, `{"driver":"luxos","mode":null,"hashrate_ths":0}`},

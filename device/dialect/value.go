@@ -197,6 +197,9 @@ func (v value) numbers(e env, q quantity, hint float64) []float64 {
 		}
 		return []float64{float64(len(raw))}
 	}
+	if v.Of == "sum" && v.partial(e, raw, q) {
+		return nil
+	}
 	us := v.Units
 	if v.UnitAt.src != "" {
 		for _, n := range v.UnitAt.find(e) {
@@ -244,6 +247,21 @@ func (v value) numbers(e env, q quantity, hint float64) []float64 {
 		}
 	}
 	return v.fold(out, q)
+}
+
+// partial reports whether something that is to be added up is there and no number: a sum without it would be too low.
+// An empty text is what firmwares write for a board that there is none of.
+func (v value) partial(e env, raw []any, q quantity) bool {
+	if slices.ContainsFunc(v.Path.find(e), func(n node) bool { return n.v == nil }) {
+		return true
+	}
+	return slices.ContainsFunc(raw, func(x any) bool {
+		if s, ok := x.(string); ok && strings.TrimSpace(s) == "" {
+			return false
+		}
+		_, ok := number(x, q, "")
+		return !ok
+	})
 }
 
 func (v value) fold(in []float64, q quantity) []float64 {
