@@ -109,7 +109,11 @@ func writeStatus(w io.Writer, st site.Status, i ink) error {
 	}
 	use("load", st.LoadKW, share)
 	use("mining", st.MiningKW, figure(st.HashratePHs, 1)+" PH/s")
-	use("AI", st.AIKW, fmt.Sprintf("%s of %s GPUs busy", figure(float64(st.GPUsBusy), 0), figure(float64(st.GPUs), 0)))
+	gpus := "no GPUs"
+	if st.GPUs > 0 {
+		gpus = fmt.Sprintf("%s of %s GPUs busy", figure(float64(st.GPUsBusy), 0), figure(float64(st.GPUs), 0))
+	}
+	use("AI", st.AIKW, gpus)
 	use("other", st.OtherKW, "load from "+orDash(string(st.LoadSource)))
 
 	fmt.Fprintf(w, "\n  price     %12s $/MWh   hashprice %s $/PH/day\n", figure(st.PriceUSDPerMWh, 2), figure(st.HashpriceUSDPerPHDay, 2))
