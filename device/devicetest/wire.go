@@ -103,8 +103,21 @@ func (w *Wire) gone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = w.listener.Close()
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}); err != nil {
-		t.Fatal(err)
+	// The listener lets go of the port when nobody waits at it any more.
+	late := time.NewTimer(10 * time.Second)
+	defer late.Stop()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for {
+		err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())})
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			t.Fatal(err)
+		}
 	}
 }
 
