@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,9 +50,6 @@ it is the site that the file describes. A demo's data never mix with a real site
 		Example: "  sluice up --demo\n  sluice up --demo --speed 300 --start 2023-08-25T16:00:00Z\n  sluice up --config sluice.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(gcPercent)
-			}
 			return up(c.Context(), f, c.OutOrStdout(), c.ErrOrStderr(), c.Flags().Changed("listen"))
 		},
 	}
@@ -67,11 +63,6 @@ it is the site that the file describes. A demo's data never mix with a real site
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	return c
 }
-
-// gcPercent lets the heap, which is small, grow further than Go's own 100 before it
-// is collected: an order to thousands of machines is a burst of short-lived replies,
-// of whose time collecting would take a fifth.
-const gcPercent = 200
 
 // parts are what a demo and a real site have of their own; everything else of
 // `sluice up` is the same code for both.
