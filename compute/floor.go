@@ -47,6 +47,19 @@ type hall struct {
 	refused map[string]map[string]string
 	taken   int                 // places given away or back, so far
 	most    map[string]mostFree // by mask
+	disk    map[diskOf]mostDisk
+}
+
+// diskOf is what the most of the disk that is free depends on.
+type diskOf struct {
+	mask  string
+	units int
+}
+
+// mostDisk is the most disk that was free on one host when so much was taken.
+type mostDisk struct {
+	mib   int64
+	taken int
 }
 
 // mostFree is the most that was free on one host when so much was taken.
@@ -64,7 +77,7 @@ func (f *floor) of(class string) *hall {
 	if x := f.classes[class]; x != nil {
 		return x
 	}
-	x := &hall{among: map[string]int{}, refused: map[string]map[string]string{}, most: map[string]mostFree{}}
+	x := &hall{among: map[string]int{}, refused: map[string]map[string]string{}, most: map[string]mostFree{}, disk: map[diskOf]mostDisk{}}
 	f.classes[class] = x
 	at := map[string]int{}
 	var free []placement.Host
@@ -289,8 +302,10 @@ func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
 		what = fmt.Sprintf("%d nodes of %d units, %d have a place", nodes, e.perNode(), found)
 	}
 	why := ""
-	if asks, has := e.Task.Resources.DiskGB, x.freeDisk(mask, e.perNode()); asks > 0 && has < asks {
-		why = fmt.Sprintf("; it asks for %g GB of disk, the most that is free where it would have its units is %.4g GB", asks, has)
+	if asks := e.Task.Resources.DiskGB; asks > 0 {
+		if has := x.freeDisk(mask, e.perNode()); has < asks {
+			why = fmt.Sprintf("; it asks for %g GB of disk, the most that is free where it would have its units is %.4g GB", asks, has)
+		}
 	}
 	if r := x.refused[mask]; len(r) > 0 {
 		why += "; " + reasons(r)
@@ -302,6 +317,10 @@ func (x *hall) noRoom(e *entry, nodes, found int, mask string) error {
 // freeDisk is the most disk, in GB, that is free on one host of those that may take the
 // job and have units for it.
 func (x *hall) freeDisk(mask string, units int) float64 {
+	of := diskOf{mask, units}
+	if m, ok := x.disk[of]; ok && m.taken == x.taken {
+		return float64(m.mib) / 1024
+	}
 	most := int64(0)
 	for i := range x.hosts {
 		h := x.cluster.Host(i)
@@ -309,6 +328,7 @@ func (x *hall) freeDisk(mask string, units int) float64 {
 			most = max(most, h.DiskMiB)
 		}
 	}
+	x.disk[of] = mostDisk{most, x.taken}
 	return float64(most) / 1024
 }
 

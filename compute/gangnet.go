@@ -48,6 +48,9 @@ func (p part) has(h Host, want Isolation) bool {
 // parts are where the nodes of a job, of so many units each, would reach each other,
 // the better first. Where its nodes have no need to, that is everywhere.
 func parts(hosts []Host, nodes, units int, want Isolation) []part {
+	if nodes <= 1 {
+		return []part{{}}
+	}
 	var one, nets, out []part
 	processes, contained := false, false
 	seen := map[string]bool{}
@@ -66,7 +69,7 @@ func parts(hosts []Host, nodes, units int, want Isolation) []part {
 			}
 		}
 	}
-	if nodes <= 1 || !contained {
+	if !contained {
 		return []part{{}}
 	}
 	if processes {

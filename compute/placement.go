@@ -362,6 +362,9 @@ func (s *Service) refuses(h Host, task *Task, r Resources, t Tenant) string {
 		return "its region is " + cmp.Or(h.Region, "not attested") + ", the tenant's data stay in " + strings.Join(t.Regions, ", ")
 	}
 	for _, want := range []map[string]string{r.Labels, t.Labels} {
+		if len(want) == 0 {
+			continue // asked of each host for each submission: an order of nothing costs too
+		}
 		for _, k := range slices.Sorted(maps.Keys(want)) {
 			if h.Labels[k] != want[k] {
 				return fmt.Sprintf("it is not attested %s=%s", k, want[k])
