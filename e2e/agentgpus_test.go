@@ -41,10 +41,7 @@ hosts:
 		t.Fatal(err)
 	}
 	s := up(t, "--config", config, "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
-	var token struct{ Token, URL string }
-	if err := json.Unmarshal([]byte(must(t, s.on("host", "token", "h1", "--json")...)), &token); err != nil {
-		t.Fatal(err)
-	}
+	token := s.hostToken(t, "h1")
 	file := filepath.Join(dir, "token")
 	if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
 		t.Fatal(err)
@@ -221,10 +218,7 @@ hosts:
 	}
 	s := up(t, "--config", config, "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
 	for name, more := range map[string][]string{"few": nil, "other": nil, "none": {"--gpus", "none"}} {
-		var token struct{ Token, URL string }
-		if err := json.Unmarshal([]byte(must(t, s.on("host", "token", name, "--json")...)), &token); err != nil {
-			t.Fatal(err)
-		}
+		token := s.hostToken(t, name)
 		startIn(t, environment(t, "SLUICE_NVML="+driver.Library, "SLUICE_TOKEN="+token.Token),
 			append([]string{"agent", "--join", token.URL, "--data", filepath.Join(dir, name)}, more...)...)
 	}
@@ -279,10 +273,7 @@ hosts:
 		return up(t, "--config", config, "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0")
 	}
 	s := site()
-	var token struct{ Token, URL string }
-	if err := json.Unmarshal([]byte(must(t, s.on("host", "token", "h1", "--json")...)), &token); err != nil {
-		t.Fatal(err)
-	}
+	token := s.hostToken(t, "h1")
 	file := filepath.Join(dir, "token")
 	if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
 		t.Fatal(err)

@@ -42,10 +42,7 @@ hosts:
 		t.Helper()
 		file := filepath.Join(dir, name+".token")
 		if _, err := os.Stat(file); err != nil {
-			var token struct{ Token, URL string }
-			if err := json.Unmarshal([]byte(must(t, s.on("host", "token", name, "--json")...)), &token); err != nil || token.Token == "" {
-				t.Fatalf("%+v, %v", token, err)
-			}
+			token := s.hostToken(t, name)
 			if err := os.WriteFile(file, []byte(token.Token), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -153,6 +150,17 @@ sleep 1000`)
 	becomes(lost.ID, "queued", func(j jobRecord) bool { return j.Runs == 1 })
 	join("h2")
 	becomes(lost.ID, "succeeded", func(j jobRecord) bool { return j.Runs == 2 })
+}
+
+// hostToken is a token with which a host joins, and where.
+type hostToken struct{ Token, URL string }
+
+func (s *server) hostToken(t *testing.T, host string) (token hostToken) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(must(t, s.on("host", "token", host, "--json")...)), &token); err != nil || token.Token == "" || token.URL == "" {
+		t.Fatalf("%+v, %v", token, err)
+	}
+	return token
 }
 
 // leaveNothing ends at the end of the test what still runs in the folder: an agent that is

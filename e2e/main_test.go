@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"sluice/device/gpu/gputest"
 )
 
 // binary is the program under test, built once for the run.
@@ -23,7 +25,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(buildAndRun(m))
+	code := buildAndRun(m)
+	gputest.Clean()
+	os.Exit(code)
 }
 
 func buildAndRun(m *testing.M) int {

@@ -92,10 +92,7 @@ feeds:
 	s := site()
 	kill := func() { s.kill(); s = site() }
 	if by == "agent" {
-		var token struct{ Token, URL string }
-		if err := json.Unmarshal([]byte(must(t, s.on("host", "token", "h", "--json")...)), &token); err != nil {
-			t.Fatal(err)
-		}
+		token := s.hostToken(t, "h")
 		join := func() *process {
 			return startIn(t, environment(t, "SLUICE_TOKEN="+token.Token), "agent", "--join", token.URL, "--data", filepath.Join(dir, "h"))
 		}

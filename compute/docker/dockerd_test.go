@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,14 +73,9 @@ func TestDocker(t *testing.T) { t.Parallel(); executortest.Run(t, subject(moby))
 func TestDockerWithoutCDI(t *testing.T) {
 	t.Parallel()
 	p := service(t, moby)
-	v, err := p.cli.Ping(t.Context(), client.PingOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v.APIVersion >= "1.44" {
-		t.Skip("this Docker knows CDI")
-	}
 	cfg := config(p)
+	cfg.Socket = way(t, p, func(w http.ResponseWriter, r *http.Request, through http.Handler) { through.ServeHTTP(w, r) },
+		func(res *http.Response) { res.Header.Set("Api-Version", "1.43") }) // whatever this Docker's is
 	cfg.CDIDirs = []string{t.TempDir()}
 	described := `{"cdiVersion":"0.3.0","kind":"nvidia.com/gpu","devices":[{"name":"0","containerEdits":{"deviceNodes":[{"path":"/dev/null"}]}}]}`
 	if err := os.WriteFile(filepath.Join(cfg.CDIDirs[0], "gpu.json"), []byte(described), 0o600); err != nil {
@@ -87,6 +83,6 @@ func TestDockerWithoutCDI(t *testing.T) {
 	}
 	s := spec(t, t.TempDir(), "true")
 	s.GPUs = []int{0}
-	_, err = newExecutor(t, cfg).Start(t.Context(), s)
+	_, err := newExecutor(t, cfg).Start(t.Context(), s)
 	wantKind(t, err, sluice.Invalid, "does not know GPUs by CDI (use Docker 25 or later")
 }
